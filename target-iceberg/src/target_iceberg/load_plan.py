@@ -1,0 +1,197 @@
+"""The load plan: what the compiler tells the target about one job, defined once.
+
+`dativo compile` writes it, the target and the Meltano state backend read it. Paths are relative to the project root;
+`${VAR}` and `${VAR:-default}` stand unexpanded and are expanded from the environment by whoever opens the lake.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 1
+PROJECT_ROOT_ENV = "DATIVO_PROJECT_ROOT"
+"""Environment variable that names the project root; without it the working directory is the root."""
+
+WriteMode = Literal["append", "upsert", "replace"]
+EvolutionMode = Literal["strict", "merge", "relaxed"]
+ViolationMode = Literal["strict", "warn"]
+Severity = Literal["error", "warning"]
+RowRuleKind = Literal["not_null", "enum", "pattern", "minimum", "maximum", "min_length", "max_length", "format"]
+TableRuleKind = Literal["unique", "row_count", "freshness"]
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One column of a table, or one member of a struct, list or map."""
+
+    name: str
+    type: str
+    """Iceberg's word: long, int, double, float, boolean, string, date, time, timestamp, timestamptz, uuid, binary,
+    decimal(p,s), struct, list, map."""
+    required: bool = False
+    doc: str | None = None
+    encoding: Literal["json", "base64"] | None = None
+    """json: an object or array without declared members is kept as JSON text; base64: binary arrives as text."""
+    classification: str | None = None
+    """The contract's word, e.g. PII. A value of a classified column never appears in a message or a reject."""
+    fields: tuple[Column, ...] = ()
+    """Members of a struct; a list has one, called element; a map has two, key and value."""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One data rule. Row rules judge a record, table rules judge what a run has staged."""
+
+    name: str
+    """Unique in its stream and readable: orders.status.enum."""
+    kind: RowRuleKind | TableRuleKind
+    columns: tuple[str, ...] = ()
+    argument: Any = None
+    """enum: list of values; pattern: regular expression (searched, RE2); minimum, maximum: number or text of a number,
+    date or timestamp (inclusive); min_length, max_length: int; format: email, uri, uuid, ipv4, date, date-time, ...;
+    row_count: {"min": int | None, "max": int | None}; freshness: {"max_age_s": int};
+    unique: {"max": number, "unit": "rows" | "percent"} duplicates allowed, or None for none."""
+    severity: Severity = "error"
+    description: str | None = None
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which contract a stream obeys; stands in every receipt and reject."""
+
+    name: str
+    version: str
+    digest: str
+    """sha256 of the canonical contract, hexadecimal."""
+
+
+class StreamPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How one Singer stream becomes rows of one table."""
+
+    stream: str
+    namespace: tuple[str, ...]
+    table: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    write_mode: WriteMode
+    replace_files: bool = False
+    """A file that is read again replaces the rows that carry its name in _sdc_source_file."""
+    resumable: bool = False
+    """The tap may continue from any STATE it has sent (registry: resume)."""
+    evolution: EvolutionMode = "strict"
+    partition_by: tuple[str, ...] = ()
+    """identity column name, or day(c), month(c), year(c), hour(c), bucket(n, c), truncate(n, c)."""
+    properties: dict[str, str] = {}
+    target_file_size_bytes: int = 128 << 20
+    fingerprint: str
+    """sha256 over tap, connection identity without secrets, object, cursor and filter, hexadecimal."""
+    contract: Contract | None = None
+    allow_empty: bool = False
+    adopt: bool = False
+    at_least_once: bool = False
+
+
+class LakeCatalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where the tables lie."""
+
+    kind: Literal["embedded", "pyiceberg", "nessie"]
+    """embedded: SQLite catalog and files below `path`; pyiceberg: `properties` go to pyiceberg.catalog.load_catalog."""
+    name: str = "dativo"
+    path: str | None = None
+    """embedded only: project-relative directory with catalog.db and warehouse/, e.g. lake/acme."""
+    properties: dict[str, str] = {}
+    branch: str | None = None
+
+
+class Rejects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How bad records are dealt with."""
+
+    violations: ViolationMode = "strict"
+    max_rejected_rows: int | None = None
+    max_rejected_percent: float | None = None
+    max_listed: int = 1000
+    """Rejects stored per rule and run; the rest is counted."""
+
+
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One job as the target sees it."""
+
+    version: int = VERSION
+    tenant: str
+    job: str
+    environment: str | None = None
+    state_id: str
+    """Meltano's state id of this job: <environment>:<tap>-to-<target>."""
+    tap: str
+    catalog: LakeCatalog
+    streams: tuple[StreamPlan, ...]
+    rejects: Rejects = Rejects()
+    state_dir: str
+    """Project-relative: state/<tenant>/<job>; holds the mirror state.json and runs/<run id>.json."""
+
+
+class LoadPlanError(Exception):
+    """The load plan cannot be read; the message names file, place and remedy."""
+
+
+def read(path: str | Path) -> LoadPlan:
+    """Read a load plan; relative paths are below `project_root()`.
+
+    Raises:
+        LoadPlanError: the file is missing, is not a load plan, or was written by another version.
+    """
+    file = project_root() / path
+    try:
+        plan = msgspec.json.decode(file.read_bytes(), type=LoadPlan)
+    except FileNotFoundError as e:
+        raise LoadPlanError(f"{file}: no such load plan; write it with: dativo compile jobs/") from e
+    except OSError as e:
+        raise LoadPlanError(f"{file}: cannot read the load plan: {e.strerror}") from e
+    except msgspec.DecodeError as e:
+        raise LoadPlanError(f"{file}: not a load plan of version {VERSION}: {e}; write it again: dativo compile jobs/") from e
+    if plan.version != VERSION:
+        raise LoadPlanError(f"{file}: load plan version {plan.version}, expected {VERSION}; write it again: dativo compile jobs/")
+    return plan
+
+
+def dump(plan: LoadPlan) -> bytes:
+    """Deterministic, readable bytes of a plan, ending in a newline."""
+    return msgspec.json.format(msgspec.json.encode(plan, order="deterministic"), indent=2) + b"\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the load plan, for schemas/load-plan.schema.json."""
+    return msgspec.json.schema(LoadPlan)
+
+
+def project_root(environ: Mapping[str, str] | None = None) -> Path:
+    """Directory that relative paths of a plan start from."""
+    return Path((os.environ if environ is None else environ).get(PROJECT_ROOT_ENV) or Path.cwd())
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def variables(text: str) -> list[tuple[str, str | None]]:
+    """All `${NAME}` and `${NAME:-default}` in a text as (name, default or None)."""
+    return [(m[1], m[2]) for m in _VARIABLE.finditer(text)]
+
+
+def expand(text: str, environ: Mapping[str, str] | None = None) -> str:
+    """Replace `${NAME}` and `${NAME:-default}` once (values are not expanded again); an empty value counts as missing
+    where there is a default.
+
+    Raises:
+        LoadPlanError: lists every name that has neither value nor default.
+    """
+    env = os.environ if environ is None else environ
+    missing = [name for name, default in variables(text) if default is None and name not in env]
+    if missing:
+        raise LoadPlanError(f"environment variables without a value: {', '.join(dict.fromkeys(missing))}")
+    return _VARIABLE.sub(lambda m: env.get(m[1]) or (m[2] if m[2] is not None else env[m[1]]), text)
