@@ -1,0 +1,276 @@
+"""Which rows a publish takes away, as positions in data files: earlier rows of a key, earlier rows of a file.
+
+Reads key columns only. Keys live in DuckDB, which spills to disk above its memory limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.expressions import AlwaysTrue, And, GreaterThanOrEqual, In, LessThanOrEqual, Or
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+    schema_to_pyarrow,
+)
+from pyiceberg.manifest import DataFile, DataFileContent
+from pyiceberg.schema import Schema
+from pyiceberg.types import DateType, IntegerType, LongType, NestedField, StringType
+
+from target_iceberg.errors import TargetError
+from target_iceberg.table.writer import data_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+    from pyiceberg.expressions import BooleanExpression
+    from pyiceberg.io import FileIO
+    from pyiceberg.table import Table
+
+    from target_iceberg.table.writer import StagedFile
+
+SOURCE_FILE = "_sdc_source_file"
+POSITION_DELETE_SCHEMA = Schema(  # reserved field ids of the specification
+    NestedField(2147483546, "file_path", StringType(), required=True),
+    NestedField(2147483545, "pos", LongType(), required=True),
+)
+_MEMORY_LIMIT = "192MB"
+_BATCH_ROWS = 131_072
+_PRUNABLE = (LongType, IntegerType, StringType, DateType)
+_MAX_FILES_IN_FILTER = 200
+_PRUNE_BY_KEY_LISTS_UP_TO = 200
+
+
+@dataclass
+class Positions:
+    """Rows to delete: positions per data file, `(n,)` int64 ascending."""
+
+    by_file: list[tuple[DataFile, np.ndarray]] = field(default_factory=list)
+
+    def add(self, file: DataFile, positions: np.ndarray) -> None:
+        """Add positions of one file; empty ones are ignored."""
+        if len(positions):
+            self.by_file.append((file, np.sort(positions)))
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return sum(len(p) for _, p in self.by_file)
+
+
+class KeyIndex:
+    """The keys of what a run has staged; the last row of a key wins."""
+
+    def __init__(self, io: FileIO, files: list[StagedFile], key_ids: list[int]) -> None:
+        import duckdb
+
+        self._io, self._files, self._key_ids = io, files, key_ids
+        self._names = [f"k{i}" for i in range(len(key_ids))]
+        self._spill = tempfile.TemporaryDirectory(prefix="dativo-keys-")
+        self._db: duckdb.DuckDBPyConnection = duckdb.connect(config={
+            "memory_limit": _MEMORY_LIMIT, "temp_directory": self._spill.name, "threads": 2, "preserve_insertion_order": False})
+        columns = ", ".join(self._names)
+        self._query(f"CREATE TEMP TABLE keys AS SELECT {columns}, max(ord) AS last, count(*) AS n FROM batch GROUP BY ALL",
+                    self._staged())
+        row = self._db.execute("SELECT count(*), coalesce(sum(n), 0) FROM keys").fetchone()
+        assert row is not None
+        self.distinct, self.rows = int(row[0]), int(row[1])
+
+    def __enter__(self) -> KeyIndex:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+        self._spill.cleanup()
+
+    def superseded(self) -> Positions:
+        """Staged rows of which a later row of the same key was staged too."""
+        found = Positions()
+        if self.distinct == self.rows:
+            return found
+        on = " AND ".join(f"batch.{n} = keys.{n}" for n in self._names)
+        sql = f"SELECT batch.ord FROM batch JOIN keys ON {on} WHERE batch.ord <> keys.last"  # noqa: S608  names are ours
+        losers = self._query(sql, self._staged()).column(0).to_numpy()
+        for file in self._files:
+            found.add(file.data_file, np.flatnonzero(np.isin(file.ordinals(), losers)))
+        return found
+
+    def bounds(self) -> tuple[Any, Any]:
+        """Smallest and largest value of the first key column."""
+        row = self._db.execute("SELECT min(k0), max(k0) FROM keys").fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    def listed(self) -> list[Any] | None:
+        """Values of the first key column when they are few."""
+        if self.distinct > _PRUNE_BY_KEY_LISTS_UP_TO:
+            return None
+        return [r[0] for r in self._db.execute("SELECT DISTINCT k0 FROM keys").fetchall()]
+
+    def matches(self, file: DataFile) -> np.ndarray:
+        """Positions in a data file whose key is among the keys, `(n,)` int64."""
+        on = " AND ".join(f"batch.{n} = keys.{n}" for n in self._names)
+        sql = f"SELECT batch.ord FROM batch SEMI JOIN keys ON {on}"  # noqa: S608  names are ours
+        reader = _key_batches(self._io, file.file_path, self._key_ids, None)
+        return self._query(sql, reader).column(0).to_numpy()
+
+    def _staged(self) -> pa.RecordBatchReader:
+        first = self._files[0].data_file.file_path
+        with _parquet(self._io, first) as parquet:
+            schema = _key_schema(parquet, self._key_ids)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for f in self._files:
+                yield from _key_batches(self._io, f.data_file.file_path, self._key_ids, f.ordinals())
+
+        return pa.RecordBatchReader.from_batches(schema, batches())
+
+    def _query(self, sql: str, reader: pa.RecordBatchReader) -> pa.Table:
+        self._db.register("batch", reader)
+        try:
+            return self._db.execute(sql).fetch_arrow_table()
+        finally:
+            self._db.unregister("batch")
+
+
+@contextlib.contextmanager
+def _parquet(io: FileIO, path: str) -> Iterator[pq.ParquetFile]:
+    with io.new_input(path).open() as stream, pq.ParquetFile(stream) as parquet:
+        yield parquet
+
+
+def _names_by_id(parquet: pq.ParquetFile) -> dict[int, str]:
+    return {int(f.metadata[b"PARQUET:field_id"]): f.name for f in parquet.schema_arrow if f.metadata and b"PARQUET:field_id" in f.metadata}
+
+
+def _comparable(column: Any) -> Any:
+    """Storage of extension types (uuid), which DuckDB would turn into another type."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    return column.storage if isinstance(column, pa.ExtensionArray) else column
+
+
+def _key_schema(parquet: pq.ParquetFile, key_ids: list[int]) -> pa.Schema:
+    names = _names_by_id(parquet)
+    types = [parquet.schema_arrow.field(names[i]).type for i in key_ids]
+    plain = [t.storage_type if isinstance(t, pa.ExtensionType) else t for t in types]
+    return pa.schema([(f"k{i}", t) for i, t in enumerate(plain)] + [("ord", pa.int64())])
+
+
+def _key_batches(io: FileIO, path: str, key_ids: list[int], ordinals: np.ndarray | None) -> pa.RecordBatchReader:
+    """Key columns of one file with the ordinal (or position) of each row."""
+    with _parquet(io, path) as parquet:
+        names = _names_by_id(parquet)
+        if not set(key_ids) <= set(names):  # older than the column: its keys are NULL and match nothing
+            return pa.RecordBatchReader.from_batches(pa.schema([("k0", pa.null()), ("ord", pa.int64())]), [])
+        schema = _key_schema(parquet, key_ids)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        start = 0
+        with _parquet(io, path) as parquet:
+            for batch in parquet.iter_batches(_BATCH_ROWS, columns=[names[i] for i in key_ids]):
+                rows = np.arange(start, start + batch.num_rows) if ordinals is None else ordinals[start : start + batch.num_rows]
+                start += batch.num_rows
+                columns = [_comparable(batch.column(names[i])) for i in key_ids]
+                yield pa.record_batch([*columns, pa.array(rows, pa.int64())], schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def existing_rows(table: Table, index: KeyIndex | None, key: tuple[str, ...], source_files: set[str]) -> Positions:
+    """Live rows of a table that have one of the keys of `index`, or come from one of `source_files`.
+
+    Raises:
+        TargetError: the table has equality deletes, which cannot be combined with position deletes safely.
+    """
+    snapshot = table.current_snapshot()
+    found = Positions()
+    if snapshot is None or (index is None and not source_files):
+        return found
+    summary = snapshot.summary.additional_properties if snapshot.summary else {}
+    if int(summary.get("total-equality-deletes", "0")):
+        raise TargetError(f"table {'.'.join(table.name())} carries equality deletes of another engine; compact it there first", "refused")
+    file_id = table.schema().find_field(SOURCE_FILE).field_id if source_files else None
+    for task in table.scan(row_filter=_filter(table, index, key, source_files)).plan_files():
+        positions = [index.matches(task.file)] if index is not None else []
+        if file_id is not None:
+            positions.append(_positions_of_source_files(table.io, task.file.file_path, file_id, source_files))
+        rows = np.unique(np.concatenate(positions))
+        gone = _deleted_positions(table.io, task.file.file_path, task.delete_files)
+        found.add(task.file, np.setdiff1d(rows, gone))
+    return found
+
+
+def _filter(table: Table, index: KeyIndex | None, key: tuple[str, ...], source_files: set[str]) -> BooleanExpression:
+    parts: list[BooleanExpression] = []
+    if index is not None:
+        if not isinstance(table.schema().find_field(key[0]).field_type, _PRUNABLE):
+            return AlwaysTrue()
+        low, high = index.bounds()
+        listed = index.listed()
+        parts.append(In(key[0], listed) if listed is not None
+                     else And(GreaterThanOrEqual(key[0], low), LessThanOrEqual(key[0], high)))
+    if source_files:
+        if len(source_files) > _MAX_FILES_IN_FILTER:
+            return AlwaysTrue()
+        parts.append(In(SOURCE_FILE, source_files))
+    return parts[0] if len(parts) == 1 else Or(*parts)
+
+
+def _positions_of_source_files(io: FileIO, path: str, field_id: int, source_files: set[str]) -> np.ndarray:
+    wanted = pa.array(sorted(source_files), pa.string())
+    hits, start = [np.empty(0, np.int64)], 0
+    with _parquet(io, path) as parquet:
+        name = _names_by_id(parquet).get(field_id)
+        if name is None:
+            return hits[0]
+        for batch in parquet.iter_batches(_BATCH_ROWS, columns=[name]):
+            mask = pc.is_in(batch.column(0).cast(pa.string()), value_set=wanted)
+            hits.append(start + np.flatnonzero(mask.to_numpy(zero_copy_only=False)))
+            start += batch.num_rows
+    return np.concatenate(hits)
+
+
+def _deleted_positions(io: FileIO, path: str, delete_files: set[DataFile]) -> np.ndarray:
+    gone = [np.empty(0, np.int64)]
+    for file in delete_files:
+        with _parquet(io, file.file_path) as parquet:
+            for batch in parquet.iter_batches(_BATCH_ROWS, columns=["file_path", "pos"]):
+                mine = batch.filter(pc.equal(batch.column("file_path").cast(pa.string()), path))
+                gone.append(mine.column("pos").to_numpy())
+    return np.concatenate(gone)
+
+
+def write_position_deletes(table: Table, positions: Positions, name: str) -> list[DataFile]:
+    """One delete file for each partition spec and partition of the data files that are covered."""
+    groups: dict[Any, list[tuple[DataFile, np.ndarray]]] = defaultdict(list)
+    for file, rows in positions.by_file:
+        groups[file.spec_id, file.partition].append((file, rows))
+    return [_write_delete_file(table, members, spec_id, partition, name)
+            for (spec_id, partition), members in groups.items()]
+
+
+def _write_delete_file(table: Table, members: list[tuple[DataFile, np.ndarray]], spec_id: int, partition: Any, name: str) -> DataFile:
+    arrow = schema_to_pyarrow(POSITION_DELETE_SCHEMA, include_field_ids=True)
+    path = table.location_provider().new_data_location(f"{name}-{uuid.uuid4().hex[:12]}-deletes.parquet")
+    with table.io.new_output(path).create(overwrite=True) as stream:
+        with pq.ParquetWriter(stream, arrow, compression="zstd", use_dictionary=["file_path"]) as writer:
+            for file, rows in sorted(members, key=lambda m: m[0].file_path):  # the specification wants file_path, pos order
+                paths = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([file.file_path]))
+                writer.write_table(pa.table([paths.cast(arrow.field(0).type), pa.array(rows, pa.int64())], schema=arrow))
+        size = stream.tell()
+    statistics = data_file_statistics_from_parquet_metadata(
+        writer.writer.metadata, compute_statistics_plan(POSITION_DELETE_SCHEMA, {"write.metadata.metrics.default": "full"}),
+        parquet_path_to_id_mapping(POSITION_DELETE_SCHEMA))
+    return data_file(path, size, partition, spec_id, DataFileContent.POSITION_DELETES, statistics.to_serialized_dict())

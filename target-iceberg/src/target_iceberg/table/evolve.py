@@ -1,0 +1,114 @@
+"""Differences between a contract and a table, and which of them a run may apply.
+
+strict: none. merge and relaxed: new optional columns, int -> long, float -> double, wider decimals, required -> optional.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pyiceberg.exceptions import ResolveError, ValidationError
+from pyiceberg.types import DecimalType, DoubleType, FloatType, IcebergType, IntegerType, LongType
+
+from target_iceberg.errors import TargetError
+from target_iceberg.table.iceberg_schema import iceberg_schema
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Transaction
+
+    from target_iceberg.load_plan import Column, StreamPlan
+
+
+@dataclass
+class Differences:
+    """What separates a table from its contract, as lines of a diff (- the table, + the contract)."""
+
+    safe: list[str] = field(default_factory=list)
+    unsafe: list[str] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        """All of them."""
+        return [*self.safe, *self.unsafe]
+
+
+def compare(columns: tuple[Column, ...], schema: Schema) -> Differences:
+    """Compare the columns of a contract with a table's schema."""
+    found = Differences()
+    wanted = iceberg_schema(columns)
+    for new in wanted.fields:
+        try:
+            old = schema.find_field(new.name)
+        except ValueError:
+            found.safe.append(f"+ {new.name} {new.field_type}" + (" required" if new.required else ""))
+            continue
+        if str(old.field_type) != str(new.field_type):
+            kind = found.safe if _widens(old.field_type, new.field_type) else found.unsafe
+            kind += [f"- {old.name} {old.field_type}", f"+ {new.name} {new.field_type}"]
+        if old.required != new.required:
+            # A record must still carry the value when the contract says required: the target checks every record.
+            found.safe += [f"- {old.name} {_word(old.required)}", f"+ {new.name} {_word(new.required)}"]
+    names = {f.name for f in wanted.fields}
+    for old in schema.fields:
+        if old.name not in names:
+            found.safe.append(f"- {old.name} {old.field_type}" + (" required" if old.required else ""))
+    return found
+
+
+def _word(required: bool) -> str:
+    return "required" if required else "optional"
+
+
+def _widens(old: IcebergType, new: IcebergType) -> bool:
+    if isinstance(old, DecimalType) and isinstance(new, DecimalType):
+        return old.scale == new.scale and old.precision < new.precision
+    promotions = ((IntegerType, LongType), (FloatType, DoubleType))
+    # Members of structs are resolved by name when the change is applied; what cannot be is refused there.
+    return not old.is_primitive and not new.is_primitive or any(isinstance(old, a) and isinstance(new, b) for a, b in promotions)
+
+
+def refuse_or_list(plan: StreamPlan, schema: Schema) -> list[str]:
+    """Changes a run would apply to a table, as diff lines.
+
+    Raises:
+        TargetError: the evolution mode does not allow the differences; the message holds the diff.
+    """
+    found = compare(plan.columns, schema)
+    forbidden = found.lines if plan.evolution == "strict" else found.unsafe
+    if forbidden:
+        where = ".".join((*plan.namespace, plan.table))
+        now = ("set target.mode to merge in the contract, or change the contract" if not found.unsafe
+               else "change the contract, or load into a new table")
+        lines = "\n".join(f"  {line}" for line in forbidden)
+        raise TargetError(f"table {where} differs from its contract (- table, + contract):\n{lines}\n{now}", "evolution")
+    # A narrower contract changes nothing in the table: absent columns are written as NULL.
+    return [line for line in found.lines if line.startswith("+") or line.endswith(" required")]
+
+
+def apply(transaction: Transaction, plan: StreamPlan) -> None:
+    """Put the safe changes into a transaction, so that they land in one commit with the data."""
+    schema = transaction.table_metadata.schema()
+    if not refuse_or_list(plan, schema):
+        return
+    existing = {f.name for f in schema.fields}
+    # A column that comes to a table with rows is optional there; the contract's required is checked on each record.
+    columns = tuple(c if c.name in existing and schema.find_field(c.name).required else _optional(c) for c in plan.columns)
+    kept = {c.name for c in plan.columns}
+    try:
+        with transaction.update_schema() as update:
+            update.union_by_name(iceberg_schema(columns))
+            for f in schema.fields:
+                if f.required and f.name not in kept:
+                    update.make_column_optional(f.name)
+    except (ValidationError, ResolveError, ValueError) as e:
+        where = ".".join((*plan.namespace, plan.table))
+        raise TargetError(f"table {where} cannot follow its contract: {e}; change the contract, or load into a new table",
+                          "evolution") from e
+
+
+def _optional(column: Column) -> Column:
+    import msgspec
+
+    return msgspec.structs.replace(column, required=False)

@@ -1,0 +1,149 @@
+"""Columns of a load plan as an Iceberg schema, and Iceberg schemas as Arrow schemas for writing."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.transforms import (
+    BucketTransform,
+    DayTransform,
+    HourTransform,
+    IdentityTransform,
+    MonthTransform,
+    TruncateTransform,
+    YearTransform,
+)
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    MapType,
+    NestedField,
+    StringType,
+    StructType,
+    TimestampType,
+    TimestamptzType,
+    TimeType,
+    UUIDType,
+)
+
+from target_iceberg.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pyiceberg.transforms import Transform
+
+    from target_iceberg.load_plan import Column
+
+PRIMITIVES: dict[str, IcebergType] = {
+    "long": LongType(), "int": IntegerType(), "double": DoubleType(), "float": FloatType(), "boolean": BooleanType(),
+    "string": StringType(), "date": DateType(), "time": TimeType(), "timestamp": TimestampType(),
+    "timestamptz": TimestamptzType(), "uuid": UUIDType(), "binary": BinaryType(),
+}
+_DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
+_CALL = re.compile(r"(\w+)\((?:(\d+),\s*)?([^)]+)\)")
+_TRANSFORMS = {"day": DayTransform, "month": MonthTransform, "year": YearTransform, "hour": HourTransform}
+
+
+def iceberg_type(column: Column, ids: Iterator[int]) -> IcebergType:
+    """Iceberg type of a column; nested members take their field ids from `ids`."""
+    if column.type in PRIMITIVES:
+        return PRIMITIVES[column.type]
+    if m := _DECIMAL.fullmatch(column.type):
+        return DecimalType(int(m[1]), int(m[2]))
+    if column.type == "struct":
+        return StructType(*nested_fields(column.fields, ids))
+    if column.type == "list":
+        element = column.fields[0]
+        return ListType(element_id=next(ids), element=iceberg_type(element, ids), element_required=element.required)
+    if column.type == "map":
+        key, value = column.fields
+        return MapType(key_id=next(ids), key_type=iceberg_type(key, ids), value_id=next(ids),
+                       value_type=iceberg_type(value, ids), value_required=value.required)
+    raise TargetError(f"column {column.name}: no such type {column.type!r}; known are {', '.join(PRIMITIVES)}, decimal(p,s), struct, "
+                      "list, map", "configuration")
+
+
+def nested_fields(columns: Iterable[Column], ids: Iterator[int]) -> list[NestedField]:
+    """Fields of a schema or struct."""
+    numbered = [(next(ids), c) for c in columns]
+    return [NestedField(i, c.name, iceberg_type(c, ids), required=c.required, doc=c.doc) for i, c in numbered]
+
+
+def iceberg_schema(columns: Iterable[Column], key: tuple[str, ...] = ()) -> Schema:
+    """Schema of a new table; key columns are its identifier fields where the specification allows it."""
+    fields = nested_fields(columns, itertools.count(1))
+    by_name = {f.name: f for f in fields}
+    allowed = [by_name[k] for k in key if k in by_name and by_name[k].required
+               and not isinstance(by_name[k].field_type, (DoubleType, FloatType))]
+    return Schema(*fields, identifier_field_ids=[f.field_id for f in allowed] if len(allowed) == len(key) else [])
+
+
+def file_arrow_schema(schema: Schema) -> pa.Schema:
+    """Arrow schema of data files, field ids included; plain instead of large strings, which saves a copy."""
+    return pa.schema([_small(f) for f in schema_to_pyarrow(schema, include_field_ids=True)])
+
+
+def _small(field: pa.Field) -> pa.Field:
+    return field.with_type(_small_type(field.type))
+
+
+def _small_type(t: pa.DataType) -> pa.DataType:
+    if pa.types.is_large_string(t):
+        return pa.string()
+    if pa.types.is_large_binary(t):
+        return pa.binary()
+    if pa.types.is_struct(t):
+        return pa.struct([_small(t.field(i)) for i in range(t.num_fields)])
+    if pa.types.is_large_list(t) or pa.types.is_list(t):
+        return pa.list_(_small(t.value_field))
+    if pa.types.is_map(t):
+        return pa.map_(_small(t.key_field), _small(t.item_field))
+    return t
+
+
+def column_paths(schema: Schema) -> dict[str, int]:
+    """Column path -> field id, for every leaf and node."""
+    return {name: schema.find_field(name).field_id for name in schema.column_names}
+
+
+def _transform(expression: str) -> tuple[str, str, Transform]:
+    m = _CALL.fullmatch(expression.strip())
+    if m is None:
+        return expression.strip(), expression.strip(), IdentityTransform()
+    name, number, column = m[1], m[2], m[3].strip()
+    if name in _TRANSFORMS and number is None:
+        return column, f"{column}_{name}", _TRANSFORMS[name]()
+    if name == "bucket" and number:
+        return column, f"{column}_bucket", BucketTransform(int(number))
+    if name == "truncate" and number:
+        return column, f"{column}_trunc", TruncateTransform(int(number))
+    raise TargetError(f"partitioning {expression!r}: write a column, or day(c), month(c), year(c), hour(c), bucket(n, c), "
+                      "truncate(n, c)", "configuration")
+
+
+def partition_spec(schema: Schema, partition_by: tuple[str, ...]) -> PartitionSpec:
+    """Partition spec of a new table."""
+    fields = []
+    for i, expression in enumerate(partition_by):
+        column, name, transform = _transform(expression)
+        try:
+            source = schema.find_field(column)
+        except ValueError as e:
+            raise TargetError(f"partitioning {expression!r}: the table has no column {column!r}", "configuration") from e
+        fields.append(PartitionField(source_id=source.field_id, field_id=1000 + i, transform=transform, name=name))
+    return PartitionSpec(*fields)

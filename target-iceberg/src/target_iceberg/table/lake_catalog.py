@@ -1,0 +1,153 @@
+"""Opening the lake catalog that a load plan names, and saying plainly why it cannot be opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyiceberg.catalog import load_catalog
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    ForbiddenError,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    ServerError,
+    ServiceUnavailableError,
+    UnauthorizedError,
+)
+from requests.exceptions import RequestException
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from target_iceberg.errors import RetryableError, TargetError
+from target_iceberg.load_plan import LakeCatalog, LoadPlanError, expand, project_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+
+UNKNOWN_OUTCOME = (RequestException, ServerError, ServiceUnavailableError, CommitStateUnknownException, OperationalError)
+"""After these a commit may or may not have landed: the table must be read again before anything else is done.
+(A REST catalog answers 429 with TooManyRequestsError, a child of RESTError that pyiceberg 0.12 raises as ServerError.)"""
+
+BUSY_TIMEOUT_S = 30
+
+
+def catalog_error(e: BaseException, where: str) -> TargetError:
+    """Translate what a catalog library raised into a message with a remedy."""
+    if isinstance(e, (UnauthorizedError, ForbiddenError)):
+        return TargetError(f"{where}: the lake catalog refuses access: {e}; check the credentials of the target", "lake")
+    text = str(getattr(e, "orig", None) or e).splitlines()[0][:500]
+    lowered = text.lower()
+    if "readonly" in lowered or "read-only" in lowered or "unable to open" in lowered:
+        return TargetError(f"{where}: the lake catalog cannot be written: {text}; check permissions of the directory", "storage")
+    if "disk is full" in lowered or "disk i/o error" in lowered:
+        return RetryableError(f"{where}: no room for the lake catalog: {text}; free space and run again", "storage")
+    if isinstance(e, UNKNOWN_OUTCOME) or isinstance(e, CommitFailedException):
+        return RetryableError(f"{where}: the lake catalog does not answer as it should: {text}", "lake")
+    return TargetError(f"{where}: the lake catalog failed: {text}", "lake")
+
+
+def storage_error(e: OSError, where: str) -> TargetError:
+    """Translate a failed read or write of a file of the lake."""
+    reason = e.strerror or str(e).splitlines()[0][:500]
+    return RetryableError(f"{where}: cannot write or read files of the lake: {reason}; nothing was published. Free space or mend "
+                          "the permissions, then run again", "storage")
+
+
+@contextmanager
+def lake_errors(where: str) -> Iterator[None]:
+    """Let only TargetError out of a block that talks to the catalog or its storage."""
+    try:
+        yield
+    except (RequestException, ServerError, ServiceUnavailableError, CommitStateUnknownException, DBAPIError,
+            UnauthorizedError, ForbiddenError, CommitFailedException) as e:
+        raise catalog_error(e, where) from e
+    except LoadPlanError as e:
+        raise TargetError(f"{where}: {e}", "configuration") from e
+    except OSError as e:
+        raise storage_error(e, where) from e
+
+
+def embedded_location(catalog: LakeCatalog) -> Path:
+    """Directory of an embedded lake: catalog.db and warehouse/."""
+    assert catalog.path is not None
+    path = Path(expand(catalog.path))
+    return path if path.is_absolute() else project_root().resolve() / path
+
+
+def file_uri(path: Path) -> str:
+    """How a local path stands in table metadata: a file URI, which every engine reads; PyIceberg does not escape, so a
+    path with characters that a URI gives a meaning to stays a plain path."""
+    text = path.as_posix()
+    return text if any(c in text for c in "#?%") else f"file://{text}"
+
+
+def _writable(directory: Path) -> None:
+    """Make the embedded lake's directory or say why it cannot be used."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        mode = stat.filemode(directory.stat().st_mode)
+        raise TargetError(f"{directory}: the directory of the lake is not writable ({mode}); give the user that runs Dativo "
+                          "write permission", "storage")
+
+
+def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None:
+    """Open the lake catalog; None when `create` is false and an embedded one does not exist yet.
+
+    Raises:
+        TargetError: it cannot be reached, read or made.
+    """
+    if catalog.kind == "nessie":
+        raise TargetError("target connection.nessie: publishing on Nessie is not part of this version; leave nessie out to use "
+                          "the embedded lake catalog", "configuration")
+    if catalog.kind == "pyiceberg":
+        with lake_errors(f"lake catalog {catalog.name}"):
+            return load_catalog(catalog.name, **{k: expand(v) for k, v in catalog.properties.items()})
+    directory = embedded_location(catalog)
+    if not create and not (directory / "catalog.db").exists():
+        return None
+    with lake_errors(f"lake {directory}"):
+        _writable(directory)
+        return _embedded(catalog.name, directory)
+
+
+def _embedded(name: str, directory: Path) -> Catalog:
+    properties = {
+        "uri": f"sqlite:///{(directory / 'catalog.db').as_posix()}?timeout={BUSY_TIMEOUT_S}",
+        "warehouse": file_uri(directory / "warehouse"),
+        "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+    }
+    try:
+        return SqlCatalog(name, **properties)
+    except OperationalError as e:
+        # Two first runs at once: both found no tables, the slower CREATE TABLE fails; now they exist.
+        if "already exists" not in str(e):
+            raise
+        return SqlCatalog(name, **properties)
+
+
+def load_table(catalog: Catalog, namespace: tuple[str, ...], table: str) -> Table | None:
+    """The table as it stands now, or None."""
+    try:
+        return catalog.load_table((*namespace, table))
+    except NoSuchTableError:
+        return None
+
+
+def ensure_namespace(catalog: Catalog, namespace: tuple[str, ...]) -> None:
+    """Make a namespace and its parents; another process may be making them too."""
+    for depth in range(1, len(namespace) + 1):
+        try:
+            catalog.create_namespace_if_not_exists(namespace[:depth])
+        except NamespaceAlreadyExistsError:
+            continue
+        except DBAPIError as e:
+            if "UNIQUE constraint" not in str(e):
+                raise

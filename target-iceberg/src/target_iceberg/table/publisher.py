@@ -1,0 +1,256 @@
+"""Publishing: staged files, deletes, schema changes, bookmark and receipt of one table in one commit, exactly once.
+
+The commit id stands in the bookmark property; after an unknown outcome the table is read again and the id tells.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+
+from target_iceberg.errors import RetryableError, TargetError
+from target_iceberg.table import bookmark as bookmarks
+from target_iceberg.table import evolve
+from target_iceberg.table.bookmark import Bookmark
+from target_iceberg.table.deletes import KeyIndex, Positions, existing_rows, write_position_deletes
+from target_iceberg.table.iceberg_schema import column_paths
+from target_iceberg.table.lake_catalog import UNKNOWN_OUTCOME, catalog_error, ensure_namespace, lake_errors
+from target_iceberg.table.snapshot import RowDelta
+from target_iceberg.table.stage import BASE_PROPERTIES, address
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table, Transaction
+
+    from target_iceberg.load_plan import StreamPlan
+    from target_iceberg.table.stage import Lakehouse, Stage
+    from target_iceberg.table.writer import StagedFile
+
+DEADLINE_S = 120.0
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 5.0
+
+
+@dataclass
+class StreamPublish:
+    """What one stream brings to a publish."""
+
+    stage: Stage
+    files: list[StagedFile]
+    state: Any
+    """State part to store (bookmark.split_state), or None to keep the one at the start."""
+    replaced_files: set[str] = field(default_factory=set)
+    unwanted: Positions = field(default_factory=Positions)
+    """Staged rows that must not become visible: superseded in this run, or withheld after the last STATE."""
+    receipt: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> StreamPlan:
+        """The stream's load plan."""
+        return self.stage.plan
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publish did to one table."""
+
+    snapshot_id: int
+    rows_replaced: int
+    bookmarks: dict[str, Bookmark]
+
+
+class Backoff:
+    """Full jitter under a deadline: attempts of many writers spread out, and the end is a time, not a count."""
+
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        self._end = time.monotonic() + deadline_s
+        self._wait_s = _FIRST_WAIT_S
+
+    def wait(self) -> bool:
+        """Sleep a random while; false when the deadline has passed."""
+        pause = random.uniform(0, self._wait_s)  # noqa: S311  spreads load, hides nothing
+        if time.monotonic() + pause > self._end:
+            return False
+        time.sleep(pause)
+        self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
+        return True
+
+
+def publish_table(lake: Lakehouse, streams: list[StreamPublish], commit_id: str, run_id: str) -> Published:
+    """Publish what all streams of one table have staged, in one commit.
+
+    Raises:
+        RetryableError: overtaken by another run, schema changed meanwhile, or the catalog did not settle before the deadline.
+        TargetError: refused.
+    """
+    where = address(streams[0].plan)
+    backoff = Backoff()
+    while True:
+        attempt = _Attempt(lake, streams, commit_id, run_id)
+        try:
+            return attempt.run()
+        except (CommitFailedException, TableAlreadyExistsError) as e:
+            attempt.discard()  # proves that nothing landed
+            error: TargetError = RetryableError(f"{where}: other writers kept committing for {DEADLINE_S:.0f} s ({e}); run again", "conflict")
+            cause: BaseException = e
+        except UNKNOWN_OUTCOME as e:
+            # Whether it landed is read from the table at the start of the next attempt.
+            error, cause = catalog_error(e, where), e
+        if not backoff.wait():
+            raise error from cause
+
+
+class _Attempt:
+    """One try, on the table as it stands now."""
+
+    def __init__(self, lake: Lakehouse, streams: list[StreamPublish], commit_id: str, run_id: str) -> None:
+        self._lake, self._streams, self._commit_id, self._run_id = lake, streams, commit_id, run_id
+        self._plan = streams[0].plan
+        self._delete_paths: list[str] = []
+        self._table: Table | None = None
+
+    def run(self) -> Published:
+        self._table = self._lake.load(self._plan)
+        if self._table is not None and (settled := self._settled(self._table)) is not None:
+            return settled
+        self._check_bookmarks()
+        if self._table is None:
+            ensure_namespace(self._lake.catalog, self._plan.namespace)
+        transaction = self._lake.begin(self._plan)
+        for s in self._streams:
+            if self._table is not None:
+                evolve.apply(transaction, s.plan)
+        self._check_field_ids(transaction)
+        return self._commit(transaction)
+
+    def discard(self) -> None:
+        """Remove delete files of an attempt that is proven not to have landed."""
+        if self._table is not None:
+            for path in self._delete_paths:
+                with lake_errors(path):
+                    self._table.io.delete(path)
+
+    def _settled(self, table: Table) -> Published | None:
+        """The result, when an earlier attempt of this commit has landed after all."""
+        held = {s.plan.stream: self._lake.bookmark(table.metadata, s.plan.stream) for s in self._streams}
+        mine = {name: b for name, b in held.items() if b is not None and b.commit_id == self._commit_id}
+        if len(mine) < len(held):
+            return None
+        snapshot_id = next(iter(mine.values())).snapshot_id
+        snapshot = table.metadata.snapshot_by_id(snapshot_id)
+        replaced = snapshot.summary.additional_properties.get("dativo.rows-replaced", "0") if snapshot and snapshot.summary else "0"
+        return Published(snapshot_id, int(replaced), mine)
+
+    def _check_bookmarks(self) -> None:
+        """Compare and set: a stream is committed only on top of the bookmark that its run started from."""
+        for s in self._streams:
+            now = None if self._table is None else self._lake.bookmark(self._table.metadata, s.plan.stream)
+            if (now.n if now else 0) != s.stage.start_n or (now and s.stage.start and not bookmarks.same(now.state, s.stage.start.state)):
+                by = f"run {now.run_id}" if now else "whoever dropped the table"
+                raise RetryableError(f"stream {s.plan.stream}: overtaken by {by} on {address(s.plan)}; nothing of this stream was "
+                                     "published, run again", "overtaken")
+
+    def _check_field_ids(self, transaction: Transaction) -> None:
+        """Files are committed only under the field ids with which they were written."""
+        now = column_paths(transaction.table_metadata.schema())
+        for s in self._streams:
+            for f in s.files:
+                moved = [c for c, i in f.column_ids.items() if now.get(c) != i]
+                remade = s.stage.table_existed and self._table is not None and f.table_uuid != str(self._table.metadata.table_uuid)
+                if moved or remade or (s.stage.table_existed and self._table is None):
+                    raise RetryableError(f"{address(s.plan)}: the table was changed by somebody else while the run staged its files "
+                                         f"({', '.join(moved) or 'dropped or made anew'}); nothing was published, run again", "conflict")
+
+    def _commit(self, transaction: Transaction) -> Published:
+        replace = self._plan.write_mode == "replace"
+        existing = Positions() if replace or self._table is None else self._existing(self._table)
+        unwanted = [p for s in self._streams for p in s.unwanted.by_file]
+        positions = Positions([*existing.by_file, *unwanted])
+        rows_replaced = self._live_rows() if replace else existing.rows
+        summary = {k: v for s in self._streams for k, v in s.receipt.items()}
+        summary |= {"dativo.run-id": self._run_id, "dativo.commit-id": self._commit_id, "dativo.tenant": self._lake.tenant,
+                    "dativo.job": self._lake.job, "dativo.rows-replaced": str(rows_replaced)}
+        delta = RowDelta(transaction, transaction._table.io, replace_all=replace,  # noqa: SLF001  no public access
+                         overwrite=bool(replace or positions.by_file), snapshot_properties=summary)
+        marks = {s.plan.stream: self._next_bookmark(s, delta) for s in self._streams}
+        for s in self._streams:
+            key = f"{self._lake.tenant}.{self._lake.job}.{s.plan.stream}"
+            summary[bookmarks.SUMMARY_PREFIX + key] = bookmarks.encode(marks[s.plan.stream])
+            for f in s.files:
+                delta.append_data_file(f.data_file)
+        if positions.by_file:
+            files = write_position_deletes(transaction._table, positions, self._run_id)  # noqa: SLF001
+            self._delete_paths = [f.file_path for f in files]
+            for f in files:
+                delta.add_position_deletes(f)
+        transaction.set_properties(self._properties(marks))
+        delta.commit()
+        transaction.commit_transaction()
+        return Published(delta.snapshot_id, rows_replaced, marks)
+
+    def _existing(self, table: Table) -> Positions:
+        found = Positions()
+        for s in self._streams:
+            key = s.plan.key if s.plan.write_mode == "upsert" and s.files else ()
+            if not key and not s.replaced_files:
+                continue
+            if not key:
+                found.by_file += existing_rows(table, None, (), s.replaced_files).by_file
+                continue
+            ids = [s.stage.schema.find_field(k).field_id for k in key]
+            with KeyIndex(table.io, s.files, ids) as index:
+                found.by_file += existing_rows(table, index, key, s.replaced_files).by_file
+        return found
+
+    def _live_rows(self) -> int:
+        snapshot = self._table.current_snapshot() if self._table is not None else None
+        if snapshot is None or snapshot.summary is None:
+            return 0
+        totals = snapshot.summary.additional_properties
+        return int(totals.get("total-records", "0")) - int(totals.get("total-position-deletes", "0"))
+
+    def _next_bookmark(self, s: StreamPublish, delta: RowDelta) -> Bookmark:
+        start = s.stage.start
+        state = s.state if s.state is not None else (start.state if start else None)
+        return Bookmark(n=s.stage.start_n + 1, commit_id=self._commit_id, snapshot_id=delta.snapshot_id,
+                        sequence_number=delta.sequence_number, run_id=self._run_id, fingerprint=s.plan.fingerprint, state=state)
+
+    def _properties(self, marks: dict[str, Bookmark]) -> dict[str, str]:
+        wanted = {k: v for k, v in {**self._plan.properties, **BASE_PROPERTIES}.items() if k != "format-version"}
+        if self._table is not None:  # a table that was adopted stays marked as made by somebody else
+            current = self._table.metadata.properties
+            wanted = {k: v for k, v in wanted.items() if current.get(k) != v and k != "dativo.created-by"}
+        names = {bookmarks.property_name(self._lake.tenant, self._lake.job, stream): bookmarks.encode(b) for stream, b in marks.items()}
+        return {**wanted, **names}
+
+
+def reset_bookmark(lake: Lakehouse, plan: StreamPlan, commit_id: str, run_id: str) -> Bookmark | None:
+    """Forget where a stream stands; the change carries an empty snapshot like every other. None: there was nothing.
+
+    Raises:
+        RetryableError: other writers kept committing.
+    """
+    backoff = Backoff()
+    while True:
+        table = lake.load(plan)
+        if table is None or (now := lake.bookmark(table.metadata, plan.stream)) is None:
+            return None
+        try:
+            with table.transaction() as transaction:
+                summary = {"dativo.run-id": run_id, "dativo.reset": plan.stream}
+                delta = RowDelta(transaction, table.io, replace_all=False, overwrite=False, snapshot_properties=summary)
+                after = msgspec.structs.replace(now, n=now.n + 1, commit_id=commit_id, run_id=run_id, state=None,
+                                                snapshot_id=delta.snapshot_id, sequence_number=delta.sequence_number)
+                text = bookmarks.encode(after)
+                summary[bookmarks.SUMMARY_PREFIX + f"{lake.tenant}.{lake.job}.{plan.stream}"] = text
+                transaction.set_properties({bookmarks.property_name(lake.tenant, lake.job, plan.stream): text})
+                delta.commit()
+        except (CommitFailedException, NoSuchTableError) as e:
+            if not backoff.wait():
+                raise RetryableError(f"{address(plan)}: other writers kept committing ({e}); run again", "conflict") from e
+        else:
+            return after

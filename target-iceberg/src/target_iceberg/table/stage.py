@@ -1,0 +1,156 @@
+"""Opening the table of a run: where its files are staged, with which schema, and what forbids loading it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from target_iceberg.errors import TargetError
+from target_iceberg.table import bookmark as bookmarks
+from target_iceberg.table import evolve
+from target_iceberg.table.iceberg_schema import iceberg_schema, partition_spec
+from target_iceberg.table.lake_catalog import embedded_location, ensure_namespace, file_uri, lake_errors, load_table
+from target_iceberg.table.writer import DataFileWriter
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.partitioning import PartitionSpec
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table, Transaction
+    from pyiceberg.table.metadata import TableMetadata
+
+    from target_iceberg.load_plan import LakeCatalog, LoadPlan, StreamPlan
+    from target_iceberg.table.bookmark import Bookmark
+
+CREATED_BY = "dativo.created-by"
+BASE_PROPERTIES = {
+    CREATED_BY: "dativo",
+    "format-version": "2",
+    # PyIceberg's own retry would rebase a stale commit past the compare-and-set on the bookmark.
+    "commit.retry.num-retries": "0",
+    "write.parquet.compression-codec": "zstd",
+}
+
+
+def address(plan: StreamPlan) -> str:
+    """namespace.table."""
+    return ".".join((*plan.namespace, plan.table))
+
+
+@dataclass
+class Lakehouse:
+    """An open lake catalog and the identity of the job that works on it."""
+
+    catalog: Catalog
+    settings: LakeCatalog
+    tenant: str
+    job: str
+
+    def load(self, plan: StreamPlan) -> Table | None:
+        """The table of a stream as it stands now."""
+        return load_table(self.catalog, plan.namespace, plan.table)
+
+    def begin(self, plan: StreamPlan) -> Transaction:
+        """A transaction on the table, or one that makes it; nothing is visible before its commit."""
+        table = self.load(plan)
+        if table is not None:
+            return table.transaction()
+        schema = iceberg_schema(plan.columns, plan.key)
+        location = None
+        if self.settings.kind == "embedded":
+            location = "/".join((file_uri(embedded_location(self.settings) / "warehouse"), *plan.namespace, plan.table))
+        else:
+            ensure_namespace(self.catalog, plan.namespace)
+        return self.catalog.create_table_transaction(
+            (*plan.namespace, plan.table), schema, location=location, partition_spec=partition_spec(schema, plan.partition_by),
+            properties={**plan.properties, **BASE_PROPERTIES})
+
+    def bookmark(self, metadata: TableMetadata, stream: str) -> Bookmark | None:
+        """The bookmark of one of the job's streams that is in force in a table."""
+        return bookmarks.read(metadata, self.tenant, self.job, stream)
+
+
+@dataclass
+class Stage:
+    """What a run stages for one stream."""
+
+    plan: StreamPlan
+    start: Bookmark | None
+    """The bookmark at the start of the run."""
+    table_existed: bool
+    table: Table
+    schema: Schema
+    spec: PartitionSpec
+    changes: list[str]
+    writers: list[DataFileWriter] = field(default_factory=list)
+    """One for each schema that the stream had; all but the last are closed."""
+
+    @property
+    def start_n(self) -> int:
+        """n of the bookmark at the start, 0 when there was none."""
+        return 0 if self.start is None else self.start.n
+
+
+def open_stage(lake: Lakehouse, plan: StreamPlan) -> Stage:
+    """Look at the table of a stream and prepare staging.
+
+    Raises:
+        TargetError: the table differs from the contract, or the write mode is refused for it.
+    """
+    with lake_errors(address(plan)):
+        transaction = lake.begin(plan)
+        metadata: Any = transaction.table_metadata
+        existed = transaction._table.metadata_location is not None and lake.load(plan) is not None  # noqa: SLF001
+        start = lake.bookmark(metadata, plan.stream) if existed else None
+        changes: list[str] = []
+        if existed:
+            refuse_write_mode(lake, plan, metadata, start)
+            changes = evolve.refuse_or_list(plan, metadata.schema())
+            evolve.apply(transaction, plan)
+        metadata = transaction.table_metadata
+        return Stage(plan=plan, start=start, table_existed=existed, table=transaction._table, schema=metadata.schema(),  # noqa: SLF001
+                     spec=metadata.spec(), changes=changes)
+
+
+def refuse_write_mode(lake: Lakehouse, plan: StreamPlan, metadata: TableMetadata, start: Bookmark | None) -> None:
+    """Refuse what would double or destroy rows of somebody else.
+
+    Raises:
+        TargetError: replace of a foreign table, append to rows that no bookmark accounts for, a bookmark of another source.
+    """
+    where = address(plan)
+    foreign = metadata.properties.get(CREATED_BY) != "dativo"
+    mine = bookmarks.property_name(lake.tenant, lake.job, "")
+    others = sorted(p for p in metadata.properties if p.startswith(bookmarks.PREFIX) and not p.startswith(mine))
+    if plan.write_mode == "replace":
+        if others:
+            raise TargetError(f"{where}: replace would drop rows of {', '.join(p[len(bookmarks.PREFIX):] for p in others)}; use upsert "
+                              "or append, or another table", "refused")
+        if foreign and not plan.adopt:
+            raise TargetError(f"{where}: Dativo did not make this table, replace would drop its rows; set target.adopt: true in the "
+                              "job to allow it", "refused")
+    elif start is None and plan.write_mode == "append" and not plan.replace_files and not plan.adopt and _has_rows(metadata):
+        if foreign or not others:
+            raise TargetError(f"{where}: the table has rows that no bookmark of this job accounts for, append could double them; set "
+                              "target.adopt: true in the job to allow it, or use upsert with a key", "refused")
+    if start is not None and start.state is not None and start.fingerprint != plan.fingerprint and plan.write_mode != "replace":
+        raise TargetError(f"stream {plan.stream}: its bookmark in {where} belongs to another source (connection, object, cursor or filter "
+                          "changed); read all again with: dativo run --full-refresh, or forget the bookmark with: dativo state reset",
+                          "refused")
+
+
+def _has_rows(metadata: TableMetadata) -> bool:
+    snapshot = metadata.current_snapshot()
+    if snapshot is None or snapshot.summary is None:
+        return False
+    return int(snapshot.summary.additional_properties.get("total-records", "0")) > 0
+
+
+def read_bookmarks(lake: Lakehouse, plan: LoadPlan) -> dict[str, Bookmark | None]:
+    """The bookmark in force of each stream of a job; None where the table or the bookmark is missing."""
+    found: dict[str, Bookmark | None] = {}
+    for stream in plan.streams:
+        with lake_errors(address(stream)):
+            table = lake.load(stream)
+            found[stream.stream] = None if table is None else lake.bookmark(table.metadata, stream.stream)
+    return found

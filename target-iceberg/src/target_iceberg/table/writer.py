@@ -1,0 +1,214 @@
+"""Parquet data files in bounded memory, sized by bytes on disk; nobody sees them before the publish."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (
+    _determine_partitions,
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.schema import sanitize_column_names
+from pyiceberg.table.locations import load_location_provider
+from pyiceberg.typedef import Record
+
+from target_iceberg.table.iceberg_schema import column_paths, file_arrow_schema
+from target_iceberg.table.parquet_options import writer_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyiceberg.partitioning import PartitionSpec
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+
+ROW_GROUP_BYTES = 32 << 20
+"""Arrow bytes of one row group; what one open file may hold in memory."""
+MAX_BUFFERED_BYTES = 96 << 20
+"""Arrow bytes that all open files of a table may hold together (many partitions)."""
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """One closed Parquet file that no snapshot refers to yet."""
+
+    data_file: DataFile
+    table_uuid: str
+    column_ids: dict[str, int]
+    """Column path -> field id with which it was written."""
+    segments: tuple[tuple[int, int], ...]
+    """(ordinal, rows) of each run of its rows among the rows of its writer; ascending."""
+
+    def ordinals(self) -> np.ndarray:
+        """Ordinal of each row, `(record_count,)` int64, ascending: of two rows of a key the greater one came later."""
+        return np.concatenate([np.arange(start, start + n, dtype=np.int64) for start, n in self.segments])
+
+
+@dataclass
+class _OpenFile:
+    path: str
+    key: Any
+    stream: Any
+    writer: pq.ParquetWriter | None = None
+    buffer: list[pa.Table] = field(default_factory=list)
+    buffered_bytes: int = 0
+    segments: list[tuple[int, int]] = field(default_factory=list)
+    bytes_ratio: float = 0.35
+    """Bytes on disk per Arrow byte, learnt from the last row group."""
+
+    @property
+    def expected_bytes(self) -> float:
+        return float(self.stream.tell() + self.buffered_bytes * self.bytes_ratio)
+
+
+class DataFileWriter:
+    """Writes Arrow tables to Parquet files below a table's location.
+
+    Args:
+        table: loaded, or staged by a transaction that makes it; gives location, properties and FileIO.
+        schema: Iceberg schema of the files (the table's, evolved if the run evolves it).
+        spec: partition spec of the files.
+        target_file_size_bytes: wanted size on disk.
+        name: distinguishes this writer's files, e.g. the run id.
+    """
+
+    def __init__(self, table: Table, schema: Schema, spec: PartitionSpec, target_file_size_bytes: int, name: str) -> None:
+        self.schema, self.spec = schema, spec
+        self.files: list[StagedFile] = []
+        self.rows = 0
+        self._io = table.io
+        self._table_uuid = str(table.metadata.table_uuid)
+        self._target_bytes = target_file_size_bytes
+        self._name = name
+        # Avro field names are restricted; the Parquet file carries the same sanitised names, ids identify the columns.
+        file_schema = sanitize_column_names(schema)
+        self._arrow_schema = file_arrow_schema(file_schema)
+        self._names = [f.name for f in schema.fields]
+        self._column_ids = column_paths(schema)
+        self._locations = load_location_provider(table.metadata.location, table.metadata.properties)
+        self._statistics = compute_statistics_plan(file_schema, table.metadata.properties)
+        self._path_ids = parquet_path_to_id_mapping(file_schema)
+        self._options: dict[str, Any] | None = None
+        self._open: dict[Any, _OpenFile] = {}
+        self._count = 0
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes of all files, open ones as far as flushed."""
+        return sum(f.data_file.file_size_in_bytes for f in self.files) + sum(o.stream.tell() for o in self._open.values())
+
+    def write(self, table: pa.Table) -> None:
+        """Take rows; columns by name in any order, absent ones become NULL.
+
+        Raises:
+            OSError: the files cannot be written.
+        """
+        if not table.num_rows:
+            return
+        table = self._conform(table)
+        if self.spec.is_unpartitioned():
+            self._append(None, table)
+        else:
+            for part in _determine_partitions(self.spec, self.schema, table.rename_columns(self._names)):
+                self._append(part.partition_key, part.arrow_table_partition.rename_columns(self._arrow_schema.names))
+        while sum(o.buffered_bytes for o in self._open.values()) > MAX_BUFFERED_BYTES:
+            self._flush(max(self._open.values(), key=lambda o: o.buffered_bytes))
+
+    def close(self) -> list[StagedFile]:
+        """Close all files and return them, in the order in which they were opened."""
+        for key in list(self._open):
+            self._close(key)
+        self.files.sort(key=lambda f: f.segments[0])
+        return self.files
+
+    def abort(self) -> None:
+        """Delete everything that was written; only for files of which no commit was attempted."""
+        paths = [f.data_file.file_path for f in self.files] + [o.path for o in self._open.values()]
+        for o in self._open.values():
+            with contextlib.suppress(OSError):
+                o.stream.close()
+        self._open.clear()
+        self.files = []
+        for path in paths:
+            with contextlib.suppress(OSError):
+                self._io.delete(path)
+
+    def _conform(self, table: pa.Table) -> pa.Table:
+        columns = []
+        for name, f in zip(self._names, self._arrow_schema, strict=True):
+            if name not in table.column_names:
+                columns.append(pa.nulls(table.num_rows, f.type))
+                continue
+            column = table[name]
+            columns.append(column if column.type == f.type else column.cast(f.type))
+        return pa.table(columns, schema=self._arrow_schema)
+
+    def _append(self, key: Any, table: pa.Table) -> None:
+        partition = None if key is None else key.partition
+        o = self._open.get(partition)
+        if o is None:
+            o = self._open[partition] = self._new_file(key)
+        o.buffer.append(table)
+        if o.segments and sum(o.segments[-1]) == self.rows:
+            o.segments[-1] = (o.segments[-1][0], o.segments[-1][1] + table.num_rows)
+        else:
+            o.segments.append((self.rows, table.num_rows))
+        self.rows += table.num_rows
+        o.buffered_bytes += table.nbytes
+        if o.buffered_bytes >= ROW_GROUP_BYTES or o.expected_bytes >= self._target_bytes:
+            self._flush(o)
+            if o.stream.tell() >= self._target_bytes * 0.9:
+                self._close(partition)
+
+    def _new_file(self, key: Any) -> _OpenFile:
+        path = self._locations.new_data_location(f"{self._name}-{self._count:05d}.parquet", key)
+        self._count += 1
+        return _OpenFile(path, key, self._io.new_output(path).create(overwrite=True))
+
+    def _flush(self, o: _OpenFile) -> None:
+        if not o.buffer:
+            return
+        table = pa.concat_tables(o.buffer)
+        if o.writer is None:
+            if self._options is None:
+                self._options = writer_options(table)
+            o.writer = pq.ParquetWriter(o.stream, self._arrow_schema, store_decimal_as_integer=True, **self._options)
+        before = o.stream.tell()
+        o.writer.write_table(table, row_group_size=table.num_rows)
+        o.bytes_ratio = max(0.01, (o.stream.tell() - before) / max(1, o.buffered_bytes))
+        o.buffer, o.buffered_bytes = [], 0
+
+    def _close(self, partition: Any) -> None:
+        o = self._open[partition]
+        self._flush(o)
+        assert o.writer is not None  # a file is opened by its first rows
+        o.writer.close()
+        size = o.stream.tell()
+        o.stream.close()
+        del self._open[partition]
+        statistics = data_file_statistics_from_parquet_metadata(o.writer.writer.metadata, self._statistics, self._path_ids)
+        self.files.append(StagedFile(
+            data_file=data_file(o.path, size, Record() if o.key is None else o.key.partition, self.spec.spec_id,
+                                DataFileContent.DATA, statistics.to_serialized_dict()),
+            table_uuid=self._table_uuid, column_ids=self._column_ids, segments=tuple(o.segments)))
+
+
+def data_file(path: str, size: int, partition: Record, spec_id: int, content: DataFileContent, statistics: dict[str, Any]) -> DataFile:
+    """Manifest entry of a Parquet file."""
+    file = DataFile.from_args(content=content, file_path=path, file_format=FileFormat.PARQUET, partition=partition,
+                              file_size_in_bytes=size, sort_order_id=None, equality_ids=None, key_metadata=None, **statistics)
+    file.spec_id = spec_id
+    return file
+
+
+def total_rows(files: Sequence[StagedFile]) -> int:
+    """Rows in a list of staged files."""
+    return sum(f.data_file.record_count for f in files)
