@@ -1,0 +1,255 @@
+"""The lake as commands see it: tables, snapshots, bookmarks, checks before a run, orphans.
+
+The only public door to catalogs and tables. Importing it loads PyIceberg, so commands import it when they need it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from target_iceberg.errors import RetryableError, TargetError
+from target_iceberg.table import bookmark as bookmarks
+from target_iceberg.table import evolve
+from target_iceberg.table.bookmark import Bookmark
+from target_iceberg.table.lake_catalog import lake_errors, load_table, open_catalog
+from target_iceberg.table.orphans import Orphans, find_orphans
+from target_iceberg.table.publisher import reset_bookmark
+from target_iceberg.table.stage import Lakehouse, address, read_bookmarks, refuse_write_mode
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
+
+    from target_iceberg.load_plan import LakeCatalog, LoadPlan
+
+__all__ = ["Bookmark", "Lake", "LakeTable", "Orphans", "Preflight", "RetryableError", "SnapshotInfo", "TargetError", "bookmarks_of",
+           "clean", "open_lake", "preflight", "reset", "state_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotInfo:
+    """One snapshot of a table."""
+
+    snapshot_id: int
+    parent_id: int | None
+    committed_at: dt.datetime
+    operation: str
+    summary: dict[str, str]
+    """Iceberg's counters and the receipt (keys that start with `dativo.`)."""
+
+
+class LakeTable:
+    """One table, as it stood when it was loaded."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    @property
+    def address(self) -> str:
+        """namespace.table."""
+        return ".".join(self._table.name())
+
+    @property
+    def location(self) -> str:
+        """Where its files lie."""
+        return str(self._table.location())
+
+    @property
+    def metadata_location(self) -> str:
+        """Its metadata file, for other engines."""
+        return str(self._table.metadata_location)
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Table properties, bookmarks included."""
+        return dict(self._table.properties)
+
+    @property
+    def count(self) -> int:
+        """Live rows, from the metadata; scans only where position deletes may overlap."""
+        return int(self._table.scan().count())
+
+    @property
+    def partitioning(self) -> list[str]:
+        """Partition fields as text."""
+        schema = self._table.schema()
+        return [f"{f.transform}({schema.find_column_name(f.source_id)})" for f in self._table.spec().fields]
+
+    def schema_rows(self) -> list[dict[str, Any]]:
+        """Columns: name, type, required, key, doc."""
+        schema = self._table.schema()
+        return [{"name": f.name, "type": str(f.field_type), "required": f.required, "key": f.field_id in schema.identifier_field_ids,
+                 "doc": f.doc} for f in schema.fields]
+
+    def rows(self, limit: int = 10) -> pa.Table:
+        """The first rows of a scan, at most `limit`."""
+        with lake_errors(self.address):
+            return self._table.scan(limit=limit).to_arrow()
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """All snapshots, oldest first."""
+        return [_snapshot(s) for s in self._table.snapshots()]
+
+    def current_snapshot(self) -> SnapshotInfo | None:
+        """The snapshot that readers see."""
+        snapshot = self._table.current_snapshot()
+        return None if snapshot is None else _snapshot(snapshot)
+
+    def files(self) -> list[tuple[str, int, int]]:
+        """Data files of the current snapshot: path, bytes, records."""
+        with lake_errors(self.address):
+            return [(t.file.file_path, t.file.file_size_in_bytes, t.file.record_count) for t in self._table.scan().plan_files()]
+
+
+def _snapshot(s: Snapshot) -> SnapshotInfo:
+    when = dt.datetime.fromtimestamp(s.timestamp_ms / 1000, tz=dt.timezone.utc)
+    summary = dict(s.summary.additional_properties) if s.summary else {}
+    operation = s.summary.operation.value if s.summary else "unknown"
+    return SnapshotInfo(snapshot_id=s.snapshot_id, parent_id=s.parent_snapshot_id, committed_at=when, operation=operation, summary=summary)
+
+
+class Lake:
+    """An open lake catalog."""
+
+    def __init__(self, catalog: Catalog | None, settings: LakeCatalog) -> None:
+        self._catalog, self._settings = catalog, settings
+
+    def list_tables(self) -> list[str]:
+        """Addresses of all tables, sorted."""
+        if self._catalog is None:
+            return []
+        with lake_errors(f"lake catalog {self._settings.name}"):
+            found: list[str] = []
+            pending = list(self._catalog.list_namespaces())
+            while pending:
+                namespace = pending.pop()
+                found += [".".join(t) for t in self._catalog.list_tables(namespace)]
+                pending += [n for n in self._catalog.list_namespaces(namespace) if len(n) > len(namespace)]
+            return sorted(set(found))
+
+    def table(self, table_address: str) -> LakeTable | None:
+        """The table at `namespace.table`, or None."""
+        if self._catalog is None or "." not in table_address:
+            return None
+        *namespace, name = table_address.split(".")
+        with lake_errors(table_address):
+            table = load_table(self._catalog, tuple(namespace), name)
+        return None if table is None else LakeTable(table)
+
+
+def open_lake(settings: LakeCatalog, *, create: bool = False) -> Lake:
+    """Open a lake catalog; an embedded one that does not exist yet is empty, and made only when `create` is set.
+
+    Raises:
+        TargetError: it cannot be reached or read.
+    """
+    return Lake(open_catalog(settings, create=create), settings)
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What is known of a job's tables before it starts."""
+
+    state: dict[str, Any]
+    """The Singer state to start the tap from; {} for all."""
+    bookmarks: dict[str, Bookmark | None]
+    changes: dict[str, list[str]] = field(default_factory=dict)
+    """Schema changes that the run would apply, per table address, as diff lines."""
+
+
+def _lakehouse(plan: LoadPlan, *, create: bool) -> Lakehouse | None:
+    catalog = open_catalog(plan.catalog, create=create)
+    return None if catalog is None else Lakehouse(catalog, plan.catalog, plan.tenant, plan.job)
+
+
+def bookmarks_of(plan: LoadPlan) -> dict[str, Bookmark | None]:
+    """The bookmark in force of each stream of a job.
+
+    Raises:
+        TargetError: the lake cannot be read, or a table was rolled back behind every receipt.
+    """
+    lake = _lakehouse(plan, create=False)
+    return dict.fromkeys((s.stream for s in plan.streams), None) if lake is None else read_bookmarks(lake, plan)
+
+
+def state_of(plan: LoadPlan, held: dict[str, Bookmark | None] | None = None) -> dict[str, Any]:
+    """The Singer state that the bookmarks of a job add up to.
+
+    Raises:
+        TargetError: as `bookmarks_of`, or the tap's state is one unit and the tables stand at different runs.
+    """
+    if held is None:
+        held = bookmarks_of(plan)
+    return bookmarks.merge_states(held, resume_from_oldest=all(s.write_mode in ("upsert", "replace") for s in plan.streams))
+
+
+def preflight(plan: LoadPlan) -> Preflight:
+    """Check the tables of a job against its contracts and read its state, before anything is extracted.
+
+    Raises:
+        TargetError: lake out of reach, a table differs from its contract (with a diff), or the write mode is refused.
+    """
+    lake = _lakehouse(plan, create=True)
+    assert lake is not None
+    held: dict[str, Bookmark | None] = {}
+    changes: dict[str, list[str]] = {}
+    for stream in plan.streams:
+        with lake_errors(address(stream)):
+            table = lake.load(stream)
+            if table is None:
+                held[stream.stream] = None
+                continue
+            held[stream.stream] = lake.bookmark(table.metadata, stream.stream)
+            refuse_write_mode(lake, stream, table.metadata, held[stream.stream])
+            if found := evolve.refuse_or_list(stream, table.schema()):
+                changes[address(stream)] = found
+    replace = all(s.write_mode == "replace" for s in plan.streams)
+    return Preflight(state={} if replace else state_of(plan, held), bookmarks=held, changes=changes)
+
+
+def reset(plan: LoadPlan, stream: str | None = None) -> dict[str, Bookmark | None]:
+    """Forget the bookmark of one stream or of all; each is a commit. None: there was nothing to forget.
+
+    Raises:
+        TargetError: the lake cannot be written.
+        KeyError: the job has no such stream.
+    """
+    wanted = [s for s in plan.streams if stream in (None, s.stream)]
+    if not wanted:
+        raise KeyError(stream)
+    lake = _lakehouse(plan, create=False)
+    if lake is None:
+        return dict.fromkeys((s.stream for s in wanted), None)
+    commit_id = run_id = uuid.uuid4().hex
+    done: dict[str, Bookmark | None] = {}
+    for s in wanted:
+        with lake_errors(address(s)):
+            done[s.stream] = reset_bookmark(lake, s, commit_id, run_id)
+    return done
+
+
+def clean(plan: LoadPlan, *, older_than_s: float, delete: bool) -> list[Orphans]:
+    """Files below the tables of a job that no snapshot refers to: left by runs that were killed.
+
+    Args:
+        plan: the job.
+        older_than_s: younger files are left alone, they may belong to a run that is going on.
+        delete: delete them; otherwise they are only listed.
+
+    Raises:
+        TargetError: the lake cannot be read or written.
+    """
+    lake = _lakehouse(plan, create=False)
+    if lake is None:
+        return []
+    found = []
+    for stream in plan.streams:
+        with lake_errors(address(stream)):
+            found.append(find_orphans(lake, stream, older_than_s=older_than_s, delete=delete))
+    return [o for o in found if o.paths]

@@ -1,0 +1,68 @@
+"""Files below a table's location that no snapshot of it refers to."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.fs as pafs
+from pyiceberg.io.pyarrow import PyArrowFileIO
+
+from target_iceberg.errors import TargetError
+from target_iceberg.table.lake_catalog import embedded_location
+from target_iceberg.table.stage import address
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+    from target_iceberg.load_plan import StreamPlan
+    from target_iceberg.table.stage import Lakehouse
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """Unreferenced files of one table."""
+
+    table: str
+    paths: list[str]
+    size_bytes: int
+    deleted: bool
+
+
+def find_orphans(lake: Lakehouse, plan: StreamPlan, *, older_than_s: float, delete: bool) -> Orphans:
+    """List, and delete if asked, files that no snapshot, manifest or metadata log of the table names.
+
+    Only for embedded lakes, whose directory has one owner: elsewhere a branch or tag of the catalog may refer to a file.
+
+    Raises:
+        TargetError: the catalog is not embedded.
+    """
+    if lake.settings.kind != "embedded":
+        raise TargetError(f"{address(plan)}: cleaning is only for embedded lakes; use the catalog's own garbage collection", "refused")
+    table = lake.load(plan)
+    directory = embedded_location(lake.settings).joinpath("warehouse", *plan.namespace, plan.table)
+    if not directory.is_dir():
+        return Orphans(address(plan), [], 0, delete)
+    local = pafs.LocalFileSystem()
+    before = dt.datetime.now(tz=dt.timezone.utc) - dt.timedelta(seconds=older_than_s)
+    referenced = set() if table is None else _referenced(table)
+    found = [f for f in local.get_file_info(pafs.FileSelector(str(directory), recursive=True))
+             if f.type == pafs.FileType.File and f.mtime < before and f.path not in referenced]
+    if delete:
+        for f in found:
+            local.delete_file(f.path)
+    return Orphans(address(plan), sorted(f.path for f in found), sum(f.size for f in found), delete)
+
+
+def _referenced(table: Table) -> set[str]:
+    """Local paths of everything that the table's metadata names, in any snapshot."""
+    metadata: Any = table.metadata
+    paths = {table.metadata_location, *(m.metadata_file for m in metadata.metadata_log)}
+    for snapshot in metadata.snapshots:
+        paths.add(snapshot.manifest_list)
+        for manifest in snapshot.manifests(table.io):
+            paths.add(manifest.manifest_path)
+            # Deleted entries too: an older snapshot of this loop may still read them.
+            paths |= {e.data_file.file_path for e in manifest.fetch_manifest_entry(table.io, discard_deleted=False)}
+    return {PyArrowFileIO.parse_location(p)[2] for p in paths}
