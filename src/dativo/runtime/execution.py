@@ -1,0 +1,191 @@
+"""One run of one job, from its lock to its report."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dativo.errors import DativoError
+from dativo.runtime import mirror, private_project, run_report
+from dativo.runtime.locks import job_lock
+from dativo.runtime.plugins import how_to_install, is_installed
+from dativo.runtime.private_directory import private_directory
+from dativo.runtime.relay import Relay
+from dativo.runtime.run_id import new_run_id
+from target_iceberg import run_report as reports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dativo.config.model.resolved import ResolvedJob
+    from dativo.runtime.environment import JobEnvironment
+    from dativo.runtime.process import Meltano
+    from dativo.runtime.runlog import JobLog, RunLog
+    from target_iceberg.load_plan import LoadPlan
+    from target_iceberg.run_report import RunReport
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedJob:
+    """A job with everything looked up; nothing of it can fail any more for reasons of configuration."""
+
+    job: ResolvedJob
+    plan: LoadPlan
+    singer_catalog: dict[str, Any]
+    environment: JobEnvironment
+
+    @property
+    def label(self) -> str:
+        """tenant/job."""
+        return f"{self.job.tenant}/{self.job.name}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """What the command line says about every run of it."""
+
+    root: Path
+    full_refresh: bool = False
+    dry_run: bool = False
+    log_level: str | None = None
+
+
+def require_plugins(job: ResolvedJob, root: Path) -> None:
+    """Refuse a job whose executables are not there.
+
+    Raises:
+        DativoError: names every missing plugin and how to get it.
+    """
+    missing = [p for p in (job.source.plugin, job.target.plugin) if not is_installed(p, root)]
+    if missing:
+        raise DativoError(
+            f"{job.tenant}/{job.name}: {' and '.join(p.name for p in missing)} not installed",
+            "; ".join(dict.fromkeys(how_to_install(p) for p in missing)),
+        )
+
+
+class Execution:
+    """Runs prepared jobs, one at a time per instance; `stop` may be called from a signal handler."""
+
+    def __init__(self, options: RunOptions, log: RunLog, next_meltano: Callable[[], Meltano]) -> None:
+        self._options = options
+        self._log = log
+        self._next_meltano = next_meltano
+        self._meltano: Meltano | None = None
+        self._stopped_by: int | None = None
+
+    def stop(self, signal_number: int) -> None:
+        """Ask the running group to end; asked twice, kill it."""
+        again = self._stopped_by is not None
+        self._stopped_by = signal_number
+        if self._meltano is not None:
+            if again:
+                self._meltano.kill()
+            else:
+                self._meltano.stop()
+
+    @property
+    def stopped_by(self) -> int | None:
+        """The signal that ended it, if one did."""
+        return self._stopped_by
+
+    def run(self, prepared: PreparedJob) -> RunReport:
+        """Run a job once.
+
+        Raises:
+            JobIsRunning: another process runs it.
+            DativoError: state/ or the private directory cannot be written.
+        """
+        run_id = new_run_id()
+        log = self._log.bind(
+            tenant=prepared.job.tenant,
+            job=prepared.job.name,
+            run_id=run_id,
+            redactor=prepared.environment.redactor,
+            level=self._options.log_level or prepared.job.logging.level,
+        )
+        state_dir = self._options.root / prepared.plan.state_dir
+        with job_lock(state_dir / ".lock", job=prepared.label, run_id=run_id):
+            for warning in prepared.environment.warnings:
+                log.say("warning", warning, level="warning")
+            report = self._run_locked(prepared, run_id, log)
+            runs = state_dir / "runs"
+            reports.write(report, run_report.path_of(runs, run_id))
+            run_report.prune(runs)
+            if not self._options.dry_run:
+                mirror.refresh(prepared, report, self._options.root)
+        return report
+
+    def _run_locked(self, prepared: PreparedJob, run_id: str, log: JobLog) -> RunReport:
+        started_at = run_report.now()
+        log.say("run_started", f"run {run_id}", component="dativo")
+        with private_directory(run_id, prepared.environment.variables) as directory:
+            relay = Relay(log.emit)
+            code = self._pipe(prepared, run_id, directory, relay)
+            private_project.keep_system_database(directory, self._options.root)
+        file = run_report.path_of(self._options.root / prepared.plan.state_dir / "runs", run_id)
+        report = run_report.complete(
+            run_report.read(file),
+            relay,
+            plan=prepared.plan,
+            run_id=run_id,
+            started_at=started_at,
+            meltano_exit_code=code,
+            dry_run=self._options.dry_run,
+        )
+        if self._stopped_by is not None and report.outcome == "failed":
+            assert report.failure is not None
+            report.failure.failure_class = "interrupted"
+            report.failure.message = f"stopped by signal {self._stopped_by}; nothing was published"
+            report.failure.retryable = False
+        if report.failure is not None:
+            report.failure.message = prepared.environment.redactor.text(report.failure.message)
+        return report
+
+    def _pipe(self, prepared: PreparedJob, run_id: str, directory: Path, relay: Relay) -> int:
+        environment = prepared.environment.variables
+        argv = private_project.write(
+            directory,
+            prepared.job,
+            prepared.plan,
+            prepared.singer_catalog,
+            root=self._options.root,
+            variables=environment,
+        )
+        if self._options.full_refresh:
+            argv.insert(1, "--full-refresh")
+        with ExitStack() as cleanup:
+            meltano = self._next_meltano()
+            cleanup.callback(meltano.close)
+            self._meltano = meltano
+            if self._stopped_by is not None:
+                meltano.discard()
+                return 128 + self._stopped_by
+            try:
+                meltano.start(argv, env=self._child_environment(environment, run_id, directory), cwd=directory)
+            except DativoError:
+                if self._stopped_by is None:  # else a signal ended it before it was told what to do
+                    raise
+            for line in meltano.lines():
+                relay.line(line)
+            code = meltano.wait()
+            self._meltano = None
+        return code
+
+    def _child_environment(self, environment: dict[str, str], run_id: str, directory: Path) -> dict[str, str]:
+        level = self._options.log_level
+        return {
+            **environment,
+            "DATIVO_RUN_ID": run_id,
+            "DATIVO_PROJECT_ROOT": str(self._options.root),
+            "DATIVO_BATCH_DIR": str(directory / private_project.BATCHES),
+            "DATIVO_LOG_FORMAT": "json",
+            "DATIVO_DRY_RUN": "1" if self._options.dry_run else "0",
+            "DATIVO_FULL_REFRESH": "1" if self._options.full_refresh else "0",
+            "MELTANO_PROJECT_ROOT": str(directory),
+            "MELTANO_CLI_LOG_FORMAT": "json",
+            "MELTANO_CLI_LOG_LEVEL": "debug" if level == "debug" else "info",
+            "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
+        }

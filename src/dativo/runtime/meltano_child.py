@@ -1,0 +1,50 @@
+"""The process that becomes Meltano: it imports it while its parent still reads configuration, then does as told.
+
+Importing Meltano takes most of the wall time of a small run. The instruction (argv, environment, working directory)
+comes as one JSON line on standard input; end of file instead means that there is nothing to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+PARENT_ENV = "DATIVO_PARENT_PID"
+
+
+def main() -> None:
+    """Wait for the instruction, then be `meltano <argv>`."""
+    die_with_parent()
+    from meltano.cli import main as meltano
+
+    line = sys.stdin.buffer.readline()
+    if not line.endswith(b"\n"):
+        return
+    instruction = json.loads(line)
+    # Meltano and its plugins read nothing from here; an inherited pipe would keep the parent's end alive.
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.environ.clear()
+    os.environ.update(instruction["env"])
+    os.chdir(instruction["cwd"])
+    sys.argv = ["meltano", *instruction["argv"]]
+    meltano()
+
+
+def die_with_parent() -> None:
+    """Be killed by the kernel when the parent ends, however it ends (Linux; elsewhere end of file has to do)."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+    import signal
+
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
+    if os.environ.get(PARENT_ENV) not in (None, str(os.getppid())):
+        sys.exit(0)  # the parent went before the kernel knew
+
+
+if __name__ == "__main__":
+    main()

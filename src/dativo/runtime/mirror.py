@@ -1,0 +1,75 @@
+"""state/<tenant>/<job>/state.json: where a job stands, for people. Nothing reads it back; the lake holds the bookmarks."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from dativo.lower.emit import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dativo.config.model.resolved import ResolvedJob
+    from dativo.runtime.execution import PreparedJob
+    from target_iceberg.run_report import RunReport
+
+
+def path_of(job: ResolvedJob, root: Path) -> Path:
+    """File of the mirror: the job's `state_path` below the project, else state/<tenant>/<job>/state.json."""
+    named = job.state_path
+    if named is None:
+        return root / "state" / job.tenant / job.name / "state.json"
+    for container_root in ("/app/", "/workspace/", "/"):
+        if named.startswith(container_root):
+            named = named.removeprefix(container_root)
+            break
+    return root / named.replace("{tenant}", job.tenant).replace("{tenant_id}", job.tenant)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What the mirror says; {} when there is none or it is no JSON object."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def refresh(prepared: PreparedJob, report: RunReport, root: Path) -> None:
+    """Bring the mirror up to what a run reported."""
+    file = path_of(prepared.job, root)
+    content = read(file)
+    if report.outcome in ("published", "partial", "unchanged"):
+        content.pop("last_error", None)
+        cursors = {o.name: o.cursor_field for o in prepared.job.source.objects}
+        for stream in report.streams:
+            content.update(entries(stream.stream, stream.bookmark_after, report.ended_at, cursors.get(stream.stream)))
+    if report.failure is not None:
+        content["last_error"] = {
+            "at": report.ended_at,
+            "run_id": report.run_id,
+            "class": report.failure.failure_class,
+            "message": report.failure.message,
+        }
+    write_atomic(file, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+
+
+def entries(stream: str, bookmark: Any, at: str, cursor_field: str | None) -> dict[str, Any]:
+    """A stream's bookmark in the mirror's words: object_<name> with its cursor, file_<path> for each file."""
+    if not isinstance(bookmark, dict):
+        return {}
+    own = bookmark.get("bookmarks", {}).get(stream, bookmark) if "bookmarks" in bookmark else bookmark
+    files: Mapping[str, Any] = own.get("files", {}) if isinstance(own, dict) else {}
+    mirrored: dict[str, Any] = {}
+    for path, known in files.items():
+        mirrored[f"file_{path}"] = {"last_modified": known.get("modified")} | (
+            {"missing": True} if known.get("missing") else {}
+        )
+    cursor = own.get("replication_key_value") if isinstance(own, dict) else None
+    field = own.get("replication_key", cursor_field) if isinstance(own, dict) else cursor_field
+    mirrored[f"object_{stream}"] = {"last_sync": at} | (
+        {"cursor": cursor, "cursor_field": field} if cursor is not None else {}
+    )
+    return mirrored
