@@ -1,0 +1,73 @@
+# The one task runner. Every target sets up what it needs; the second time that is a matter of seconds.
+# Paths are relative on purpose: the checkout may lie in a directory with spaces.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+# The first interpreter that is new enough.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
+PROJECTS := $(wildcard pyproject.toml */pyproject.toml taps/*/pyproject.toml)
+INSTALLED := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
+
+.PHONY: install
+install: $(INSTALLED) ## make .venv with everything in it
+$(INSTALLED): requirements.txt constraints.txt $(PROJECTS)
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or newer is needed; install it, or run: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "== installing Dativo and its tools into $(VENV) (once; about a minute)"
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || \
+		{ echo "cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]' -c constraints.txt
+	@touch $(INSTALLED)
+
+.PHONY: demo
+demo: $(INSTALLED) ## load the example data into an Iceberg table and show it
+	@$(BIN)/python -m dativo.demo
+
+.PHONY: test
+test: $(INSTALLED) schema-validate ## all tests
+	@echo "== all tests"
+	@$(PYTEST) -n 2 --dist worksteal -q
+
+.PHONY: test-unit
+test-unit: $(INSTALLED) ## tests that start no job
+	@echo "== tests without Meltano runs"
+	@$(PYTEST) -n 2 --dist worksteal -q -m "not smoke"
+
+.PHONY: test-smoke
+test-smoke: $(INSTALLED) ## run the jobs of tests/fixtures through Meltano into a lake of their own
+	@echo "== smoke test: dativo_ingest run --job-dir tests/fixtures/jobs --secrets-dir tests/fixtures/secrets"
+	@$(BIN)/dativo_ingest run --job-dir tests/fixtures/jobs --secrets-dir tests/fixtures/secrets
+
+.PHONY: lint
+lint: $(INSTALLED) ## style, types, stale generated files
+	@echo "== ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "== mypy"; $(BIN)/mypy
+	@echo "== compiled meltano.yml"; $(BIN)/dativo compile jobs/ --check
+
+.PHONY: format
+format: $(INSTALLED) ## let ruff mend what it can
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+.PHONY: schema-validate
+schema-validate: $(INSTALLED) ## check registry, recipes, contracts and generated schemas
+	@echo "== schemas"; $(BIN)/python -m dativo.config.schemas --check
+
+.PHONY: bench
+bench: $(INSTALLED) ## benchmarks; prints ratios within one run
+	@$(BIN)/python benchmarks/run.py
+
+.PHONY: wheels
+wheels: $(INSTALLED) ## build all distributions into dist/
+	@for d in singer-arrow target-iceberg taps/tap-kit taps/tap-csv .; do $(BIN)/python -m build --wheel --no-isolation --outdir dist "$$d" >/dev/null || exit 1; done
+	@ls dist
+
+.PHONY: clean
+clean: ## remove disposable files; never the lake, the state or secrets
+	rm -rf .dativo .meltano .mypy_cache .ruff_cache .pytest_cache dist build
