@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
+import uuid
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,6 +94,14 @@ class RunReport(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def exit_code(self) -> int:
         """Exit code of `dativo run` for this report."""
         return EXIT_CODES[self.outcome]
+
+
+def new_run_id() -> str:
+    """A UUIDv7 (RFC 9562): text order is time order."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 68 & 0xFFF) << 64 | 2 << 62 | random & (1 << 62) - 1
+    return str(uuid.UUID(int=value))
 
 
 def write(report: RunReport, path: Path) -> None:

@@ -31,7 +31,7 @@ from target_iceberg.errors import TargetError
 from target_iceberg.table.writer import data_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import duckdb
     from pyiceberg.expressions import BooleanExpression
@@ -209,6 +209,31 @@ def existing_rows(table: Table, index: KeyIndex | None, key: tuple[str, ...], so
         rows = np.unique(np.concatenate(positions))
         gone = _deleted_positions(table.io, task.file.file_path, task.delete_files)
         found.add(task.file, np.setdiff1d(rows, gone))
+    return found
+
+
+def matching_rows(table: Table, row_filter: BooleanExpression, columns: tuple[str, ...],
+                  matches: Callable[[pa.RecordBatch], Any]) -> Positions:
+    """Live rows of a table for which `matches` gives true.
+
+    Args:
+        table: the table, as it stands.
+        row_filter: prunes files; may let through more than matches.
+        columns: columns that `matches` sees, under these names.
+        matches: record batch -> boolean array, `(n_rows,)`.
+    """
+    found = Positions()
+    ids = {table.schema().find_field(c).field_id: c for c in columns}
+    for task in table.scan(row_filter=row_filter).plan_files():
+        hits, start = [np.empty(0, np.int64)], 0
+        with _parquet(table.io, task.file.file_path) as parquet:
+            names = _names_by_id(parquet)
+            for batch in parquet.iter_batches(_BATCH_ROWS, columns=[names[i] for i in ids]):
+                mask = pc.fill_null(matches(batch.select([names[i] for i in ids]).rename_columns(list(ids.values()))), False)
+                hits.append(start + np.flatnonzero(mask.to_numpy(zero_copy_only=False)))
+                start += batch.num_rows
+        gone = _deleted_positions(table.io, task.file.file_path, task.delete_files)
+        found.add(task.file, np.setdiff1d(np.concatenate(hits), gone))
     return found
 
 

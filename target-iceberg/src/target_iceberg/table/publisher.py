@@ -24,6 +24,8 @@ from target_iceberg.table.snapshot import RowDelta
 from target_iceberg.table.stage import BASE_PROPERTIES, address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyiceberg.table import Table, Transaction
 
     from target_iceberg.load_plan import StreamPlan
@@ -47,6 +49,8 @@ class StreamPublish:
     unwanted: Positions = field(default_factory=Positions)
     """Staged rows that must not become visible: superseded in this run, or withheld after the last STATE."""
     receipt: dict[str, str] = field(default_factory=dict)
+    also_delete: Callable[[Table], Positions] | None = None
+    """Further live rows to take away, looked up in the table as it stands at the attempt."""
 
     @property
     def plan(self) -> StreamPlan:
@@ -120,10 +124,10 @@ class _Attempt:
         self._check_bookmarks()
         if self._table is None:
             ensure_namespace(self._lake.catalog, self._plan.namespace)
-        transaction = self._lake.begin(self._plan)
+        transaction = self._lake.begin(self._streams[0].stage.steps[0])
         for s in self._streams:
-            if self._table is not None:
-                evolve.apply(transaction, s.plan)
+            for step in s.stage.steps:
+                evolve.apply(transaction, step)
         self._check_field_ids(transaction)
         return self._commit(transaction)
 
@@ -195,6 +199,8 @@ class _Attempt:
     def _existing(self, table: Table) -> Positions:
         found = Positions()
         for s in self._streams:
+            if s.also_delete is not None:
+                found.by_file += s.also_delete(table).by_file
             key = s.plan.key if s.plan.write_mode == "upsert" and s.files else ()
             if not key and not s.replaced_files:
                 continue

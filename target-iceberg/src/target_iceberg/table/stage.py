@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from target_iceberg.errors import TargetError
@@ -10,7 +10,6 @@ from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.iceberg_schema import iceberg_schema, partition_spec
 from target_iceberg.table.lake_catalog import embedded_location, ensure_namespace, file_uri, lake_errors, load_table
-from target_iceberg.table.writer import DataFileWriter
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -82,8 +81,9 @@ class Stage:
     schema: Schema
     spec: PartitionSpec
     changes: list[str]
-    writers: list[DataFileWriter] = field(default_factory=list)
-    """One for each schema that the stream had; all but the last are closed."""
+    steps: tuple[StreamPlan, ...] = ()
+    """Every shape that the stream had in this run, oldest first; a publish applies them in this order, so that a table made
+    by the run gets the field ids with which its files were written."""
 
     @property
     def start_n(self) -> int:
@@ -91,14 +91,19 @@ class Stage:
         return 0 if self.start is None else self.start.n
 
 
-def open_stage(lake: Lakehouse, plan: StreamPlan) -> Stage:
+def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
     """Look at the table of a stream and prepare staging.
+
+    Args:
+        lake: where the table lies.
+        steps: the shapes that the stream had in this run, oldest first.
 
     Raises:
         TargetError: the table differs from the contract, or the write mode is refused for it.
     """
+    plan = steps[-1]
     with lake_errors(address(plan)):
-        transaction = lake.begin(plan)
+        transaction = lake.begin(steps[0])
         metadata: Any = transaction.table_metadata
         existed = transaction._table.metadata_location is not None and lake.load(plan) is not None  # noqa: SLF001
         start = lake.bookmark(metadata, plan.stream) if existed else None
@@ -106,10 +111,11 @@ def open_stage(lake: Lakehouse, plan: StreamPlan) -> Stage:
         if existed:
             refuse_write_mode(lake, plan, metadata, start)
             changes = evolve.refuse_or_list(plan, metadata.schema())
-            evolve.apply(transaction, plan)
+        for step in steps:
+            evolve.apply(transaction, step)
         metadata = transaction.table_metadata
         return Stage(plan=plan, start=start, table_existed=existed, table=transaction._table, schema=metadata.schema(),  # noqa: SLF001
-                     spec=metadata.spec(), changes=changes)
+                     spec=metadata.spec(), changes=changes, steps=steps)
 
 
 def refuse_write_mode(lake: Lakehouse, plan: StreamPlan, metadata: TableMetadata, start: Bookmark | None) -> None:

@@ -1,0 +1,266 @@
+"""The end of a run: audits, the decision to publish or to withhold, the publish itself, and the report."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from target_iceberg.errors import RetryableError, TargetError
+from target_iceberg.records.audit import audit
+from target_iceberg.records.rejects import rejects_table
+from target_iceberg.run_report import Failure, Outcome, RuleCount, StreamReport, new_run_id
+from target_iceberg.singer.log import event
+from target_iceberg.table import bookmark as bookmarks
+from target_iceberg.table.deletes import KeyIndex, Positions
+from target_iceberg.table.lake_catalog import lake_errors
+from target_iceberg.table.publisher import StreamPublish, publish_table
+from target_iceberg.table.rejects_table import COLUMNS, SUFFIX, publish_rejects
+from target_iceberg.table.stage import address
+
+if TYPE_CHECKING:
+    from target_iceberg.run_report import RunReport
+    from target_iceberg.singer.run import Run
+    from target_iceberg.singer.stream import StreamSink
+    from target_iceberg.table.publisher import Published
+    from target_iceberg.table.writer import StagedFile
+
+
+class Finish:
+    """Brings a run to its end."""
+
+    def __init__(self, run: Run, report: RunReport, *, dry_run: bool) -> None:
+        self._run, self._report, self._dry_run = run, report, dry_run
+        self._reports = {name: _stream_report(sink) for name, sink in run.sinks.items()}
+        report.streams = list(self._reports.values())
+        report.notices += run.notices
+        self._published_tables = 0
+
+    def conclude(self) -> Outcome:
+        """Publish what may be published.
+
+        Raises:
+            TargetError: nothing (more) could be published.
+        """
+        run = self._run
+        if run.plan is not None and not run.ended:
+            raise TargetError("the tap did not finish: its end mark is missing, so it failed or was killed; nothing was published. Its own "
+                              "messages above say why; run again when that is mended", "incomplete")
+        staged = {name: sink.finish() for name, sink in run.sinks.items()}
+        publishes = {name: self._prepare(sink, staged[name]) for name, sink in run.sinks.items()}
+        verdict = self._verdict()
+        for name, sink in run.sinks.items():
+            self._count(sink, publishes[name], withheld=verdict is not None)
+        if self._dry_run:
+            return "dry_run"
+        if verdict is not None:
+            self._publish_rejects()
+            raise TargetError(verdict, "violations")
+        wanted = {name: p for name, p in publishes.items() if p is not None and self._has_news(p)}
+        self._require_schemas()
+        self._publish_rejects()
+        self._publish(wanted)
+        rejected = any(s.counts.rejected for s in run.sinks.values())
+        return "partial" if rejected else "published" if wanted else "unchanged"
+
+    def discard(self) -> None:
+        """Delete staged files of a run that has not attempted a commit."""
+        if not self._published_tables:
+            for sink in self._run.sinks.values():
+                sink.discard()
+
+    # -- what would be published ------------------------------------------------------------------------------------------
+
+    def _prepare(self, sink: StreamSink, files: list[StagedFile]) -> StreamPublish | None:
+        plan = sink.plan
+        if plan.write_mode == "replace" and not files and not plan.allow_empty:
+            self._reports[plan.stream].notices.append("no rows came: the table keeps its rows (set target.allow_empty to empty it)")
+            return None
+        unwanted = Positions()
+        if plan.key and plan.write_mode != "append" and files:
+            ids = [sink.stage.schema.find_field(k).field_id for k in plan.key]
+            with lake_errors(address(plan)), KeyIndex(sink.stage.table.io, files, ids) as index:
+                unwanted = index.superseded()
+        self._reports[plan.stream].superseded = unwanted.rows + sink.counts.good - sink.staged_rows
+        if plan.write_mode == "append" and sink.counts.good_at_state is not None:
+            late = _rows_from(files, sink.counts.good_at_state)
+            self._reports[plan.stream].withheld = late.rows
+            if late.rows:
+                self._reports[plan.stream].notices.append(f"{late.rows} rows after the tap's last STATE are held back; the next run reads "
+                                                          "them again")
+            unwanted.by_file += late.by_file
+        state = self._state_of(plan.stream)
+        return StreamPublish(sink.stage, files, state, self._files_read_again(sink, state), unwanted, _receipt(sink))
+
+    def _state_of(self, stream: str) -> Any:
+        latest = self._run.ledger.latest
+        return None if not isinstance(latest, dict) or self._run.plan is None else bookmarks.split_state(latest, stream)
+
+    def _files_read_again(self, sink: StreamSink, state: Any) -> set[str]:
+        """Files that the table may hold rows of, and that this run has read."""
+        if not sink.plan.replace_files or sink.plan.write_mode == "replace":
+            return set()
+        start = sink.stage.start.state if sink.stage.start else None
+        before = ((start or {}).get("bookmark") or {}).get("files") or {}
+        after = ((state or {}).get("bookmark") or {}).get("files") or {}
+        changed = {f for f, entry in after.items() if _content(entry) != _content(before.get(f))}
+        seen = changed | sink.source_files
+        # Without a bookmark (first run, or after a reset) the table may hold rows of any of them.
+        return seen if start is None else seen & set(before)
+
+    def _has_news(self, publish: StreamPublish) -> bool:
+        start = publish.stage.start
+        moved = publish.state is not None and not bookmarks.same(publish.state, start.state if start else None)
+        return bool(publish.files) or moved or publish.plan.write_mode == "replace"
+
+    # -- may it be published ----------------------------------------------------------------------------------------------
+
+    def _verdict(self) -> str | None:
+        """Why the run is withheld, or None."""
+        reasons = []
+        for name, sink in self._run.sinks.items():
+            reasons += self._audit(sink)
+            if sink.withheld:
+                reasons.append(f"stream {name}: {sink.counts.rejected} of {sink.counts.read} records broke the contract "
+                               f"(schema_validation_mode: strict)")
+            elif reason := self._flood(sink):
+                reasons.append(reason)
+        return None if not reasons else "no data was published: " + "; ".join(reasons)
+
+    def _flood(self, sink: StreamSink) -> str | None:
+        limits, c = (self._run.plan.rejects if self._run.plan else None), sink.counts
+        if limits is None or not c.rejected:
+            return None
+        share = 100 * c.rejected / c.read
+        if limits.max_rejected_rows is not None and c.rejected > limits.max_rejected_rows:
+            return f"stream {sink.plan.stream}: {c.rejected} rejected records, more than max_rejected ({limits.max_rejected_rows})"
+        if limits.max_rejected_percent is not None and share > limits.max_rejected_percent:
+            return f"stream {sink.plan.stream}: {share:.2f} % of the records rejected, more than max_rejected ({limits.max_rejected_percent} %)"
+        return None
+
+    def _audit(self, sink: StreamSink) -> list[str]:
+        report = self._reports[sink.plan.stream]
+        failed = []
+        files = [f.data_file.file_path for f in sink.finish()]
+        for found in audit(sink.plan, files, opener=lambda path: sink.stage.table.io.new_input(path).open()):
+            report.rules.append(found)
+            if found.severity == "error":
+                failed.append(f"stream {sink.plan.stream}: {found.example or found.rule}")
+        return failed
+
+    def _require_schemas(self) -> None:
+        plan = self._run.plan
+        missing = [s.stream for s in plan.streams if s.write_mode == "replace" and s.stream not in self._run.sinks] if plan else []
+        if missing:
+            raise TargetError(f"no SCHEMA came for {', '.join(missing)}: a replace without it would keep old rows unnoticed; check the tap's "
+                              "selection", "refused")
+
+    # -- publishing -------------------------------------------------------------------------------------------------------
+
+    def _publish_rejects(self) -> None:
+        for sink in self._run.sinks.values():
+            table = _as_columns(rejects_table(sink.rejects, self._run.run_id, sink.plan, sink.stage.start_n + 1), self._run)
+            if publish_rejects(self._run.lake, sink.plan, table, sink.stage.start_n, self._commit_id(), self._run.run_id) and sink.rejects:
+                self._report.rejects_tables.append(address(sink.plan) + SUFFIX)
+
+    def _commit_id(self) -> str:
+        if self._report.commit_id is None:
+            self._report.commit_id = new_run_id()
+        return self._report.commit_id
+
+    def _publish(self, publishes: dict[str, StreamPublish]) -> None:
+        by_table: dict[str, list[StreamPublish]] = defaultdict(list)
+        for p in publishes.values():
+            by_table[address(p.plan)].append(p)
+        for where, group in by_table.items():
+            try:
+                with lake_errors(where):
+                    self._published_tables += 1  # from here on staged files may be referred to
+                    done = publish_table(self._run.lake, group, self._commit_id(), self._run.run_id)
+            except TargetError as e:
+                if self._published_tables == 1:
+                    raise
+                self._report.failure = Failure(failure_class=e.failure_class, message=f"published only {self._published_tables - 1} of "
+                                               f"{len(by_table)} tables, run again to complete: {e}", retryable=True)
+                raise PartialPublishError(str(e), e.failure_class) from e
+            self._note(group, done)
+
+    def _note(self, group: list[StreamPublish], done: Published) -> None:
+        for p in group:
+            report, mark = self._reports[p.plan.stream], done.bookmarks[p.plan.stream]
+            report.snapshot_id, report.bookmark_n, report.bookmark_after = done.snapshot_id, mark.n, mark.state
+            report.rows_replaced = done.rows_replaced
+            event("published", f"{report.table}: {report.published} rows published", stream=p.plan.stream, table=report.table,
+                  rows=report.published, snapshot_id=done.snapshot_id, rows_replaced=done.rows_replaced)
+
+    def _count(self, sink: StreamSink, publish: StreamPublish | None, *, withheld: bool) -> None:
+        r = self._reports[sink.plan.stream]
+        if withheld:
+            r.superseded, r.withheld = 0, sink.counts.good
+        r.published = 0 if withheld else sink.counts.good - r.superseded - r.withheld
+        if publish is None and not withheld:
+            r.superseded, r.withheld, r.published = 0, sink.counts.good, 0
+        r.files_written = 0 if publish is None else len(publish.files)
+        r.bytes_written = 0 if publish is None else sum(f.data_file.file_size_in_bytes for f in publish.files)
+        if r.read != r.published + r.rejected + r.superseded + r.deleted + r.withheld:
+            raise TargetError(f"stream {r.stream}: counts do not add up (read {r.read}, published {r.published}, rejected {r.rejected}, "
+                              f"superseded {r.superseded}, withheld {r.withheld}); nothing was published", "internal")
+
+
+class PartialPublishError(RetryableError):
+    """Some tables of the run are published, others are not; a rerun completes them."""
+
+
+def _content(entry: Any) -> Any:
+    """A file's entry in a bookmark without what may change though its content has not."""
+    return {k: v for k, v in entry.items() if k not in ("missing", "modified")} if isinstance(entry, dict) else entry
+
+
+def _rows_from(files: list[StagedFile], first: int) -> Positions:
+    late = Positions()
+    for f in files:
+        late.add(f.data_file, np.flatnonzero(f.ordinals() >= first))
+    return late
+
+
+def _receipt(sink: StreamSink) -> dict[str, str]:
+    prefix = f"dativo.stream.{sink.plan.stream}."
+    c, contract = sink.counts, sink.plan.contract
+    receipt = {f"{prefix}read": str(c.read), f"{prefix}rejected": str(c.rejected), f"{prefix}write-mode": sink.plan.write_mode}
+    if contract is not None:
+        receipt |= {f"{prefix}contract": f"{contract.name}@{contract.version}", f"{prefix}contract-digest": contract.digest}
+    return receipt
+
+
+def _as_columns(table: pa.Table, run: Run) -> pa.Table:
+    """Rejects with tenant and job, in the columns of the rejects table."""
+    n = table.num_rows
+    tenant, job = run.lake.tenant, run.lake.job
+    table = table.append_column("tenant", pa.array([tenant] * n, pa.string())).append_column("job", pa.array([job] * n, pa.string()))
+    return table.select([c.name for c in COLUMNS])
+
+
+def _stream_report(sink: StreamSink) -> StreamReport:
+    c, start = sink.counts, sink.stage.start
+    rules = {r.name: r for r in sink.plan.rules}
+    counted = []
+    for name, records in c.by_rule.most_common():
+        reject, rule = c.examples.get(name), rules.get(name)
+        counted.append(RuleCount(rule=name, column=reject.column if reject else (rule.columns[0] if rule and rule.columns else None),
+                                 kind=reject.kind if reject else (rule.kind if rule else "type"), severity="error", records=records,
+                                 example=reject.message if reject else None))
+    counted += [RuleCount(rule=name, column=rules[name].columns[0] if name in rules and rules[name].columns else None,
+                          kind=rules[name].kind if name in rules else "rule", severity="warning", records=records)
+                for name, records in c.warnings.most_common()]
+    return StreamReport(stream=sink.plan.stream, table=address(sink.plan), write_mode=sink.plan.write_mode, read=c.read,
+                        rejected=c.rejected, bookmark_before=start.state if start else None, bookmark_n=start.n if start else None,
+                        bookmark_after=start.state if start else None, schema_changes=sink.stage.changes, rules=counted,
+                        notices=list(sink.notices))
+
+
+def now() -> str:
+    """RFC 3339, UTC."""
+    return dt.datetime.now(tz=dt.timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,234 @@
+"""One run of the target: what each message does to it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_arrow import ENCODING_FORMAT, open_batch, remove
+from singer_sdk.exceptions import RecordsWithoutSchemaException
+
+from target_iceberg import load_plan
+from target_iceberg.errors import RetryableError, TargetError
+from target_iceberg.records.rejects import RejectRow
+from target_iceberg.run_report import new_run_id
+from target_iceberg.singer import messages as m
+from target_iceberg.singer.framing import Framer, Line, Span
+from target_iceberg.singer.log import event
+from target_iceberg.singer.pipeline import Lanes, Progress, Router
+from target_iceberg.singer.stream import StreamSink, plan_without_contract
+from target_iceberg.table import bookmark as bookmarks
+from target_iceberg.table.lake_catalog import open_catalog
+from target_iceberg.table.stage import Lakehouse, open_stage, read_bookmarks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from target_iceberg.load_plan import LoadPlan, StreamPlan
+    from target_iceberg.singer.ledger import Ledger
+    from target_iceberg.singer.settings import Settings
+    from target_iceberg.table.bookmark import Bookmark
+
+RUN_ID_ENV = "DATIVO_RUN_ID"
+BATCH_ROWS = 131_072
+
+
+class Run:
+    """State of a run while messages come in."""
+
+    def __init__(self, settings: Settings, plan: LoadPlan | None, ledger: Ledger) -> None:
+        self.settings, self.plan, self.ledger = settings, plan, ledger
+        self.run_id = os.environ.get(RUN_ID_ENV) or new_run_id()
+        self.sinks: dict[str, StreamSink] = {}
+        self.start_state: dict[str, Any] | None = None
+        self.ended = False
+        self.notices: list[str] = []
+        self.unplanned: dict[str, int] = {}
+        self.line_counts = {"records": 0, "schemas": 0, "states": 0, "batches": 0}
+        self.held: dict[str, Bookmark | None] = {}
+        self._schemas: dict[str, bytes] = {}
+        self._lake: Lakehouse | None = None
+        self._lanes = Lanes()
+        self._router = Router(self._lanes)
+        self._progress = Progress(self.sinks)
+
+    @property
+    def strict(self) -> bool:
+        """A violated error rule withholds the run."""
+        return (self.plan.rejects.violations if self.plan else self.settings.violations) == "strict"
+
+    @property
+    def lake(self) -> Lakehouse:
+        """The lake, opened when it is first needed."""
+        if self._lake is None:
+            where = self.plan.catalog if self.plan else self.settings.catalog
+            catalog = open_catalog(where)
+            assert catalog is not None
+            self._lake = Lakehouse(catalog, where, self.plan.tenant if self.plan else "-", self.plan.job if self.plan else "-")
+        return self._lake
+
+    def read(self, blocks: Iterable[bytes]) -> None:
+        """Read messages to the end of the input, or until enough violations are known.
+
+        Raises:
+            TargetError: the run cannot go on.
+            SingerMessageError: a line is not a Singer message.
+        """
+        framer = Framer()
+        for block in blocks:
+            self._take(framer.feed(block))
+            self._progress.tick()
+            if self.strict and any(s.withheld and s.listing_is_full for s in self.sinks.values()):
+                self.notices.append("reading stopped early: enough violations are listed")
+                break
+        else:
+            self._take(framer.close())
+        self._router.flush()
+        self._lanes.wait()
+        self._progress.tick(last=True)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._lanes.close()
+
+    def _take(self, items: Iterable[Span | Line]) -> None:
+        for item in items:
+            if isinstance(item, Span):
+                self._records(item.stream, bytes(item.data), item.n_rows)
+            else:
+                self._message(m.decode(item.data))
+
+    def _records(self, stream: str, data: bytes, rows: int) -> None:
+        sink = self.sinks.get(stream)
+        self.line_counts["records"] += rows
+        if sink is not None:
+            self._router.add(sink, data, rows)
+        elif self.plan is not None:
+            self.unplanned[stream] = self.unplanned.get(stream, 0) + rows
+        else:
+            raise RecordsWithoutSchemaException(f"stream {stream}: a RECORD came before its SCHEMA")
+
+    def _message(self, message: m.Message) -> None:
+        if isinstance(message, m.Record):
+            self._records(message.stream, m.record_line(message), 1)
+        elif isinstance(message, m.State):
+            self._state(message.value)
+        elif isinstance(message, m.Schema):
+            self._schema(message)
+        elif isinstance(message, m.Batch):
+            self._batch(message)
+        elif isinstance(message, m.TapReject):
+            self._tap_reject(message)
+        elif isinstance(message, m.Start):
+            self._start(message)
+        elif isinstance(message, m.End):
+            self.ended = True
+        elif isinstance(message, m.ActivateVersion):
+            self.notices.append(f"stream {message.stream}: ACTIVATE_VERSION is not acted upon")
+
+    def _start(self, message: m.Start) -> None:
+        self.run_id = message.run
+        self.start_state = message.state
+        if self.plan is None:
+            return
+        self.held = read_bookmarks(self.lake, self.plan)
+        if all(s.write_mode == "replace" for s in self.plan.streams):
+            return
+        resume = all(s.write_mode in ("upsert", "replace") for s in self.plan.streams)
+        expected = bookmarks.merge_states(self.held, resume_from_oldest=resume)
+        if bookmarks.same(expected, message.state):
+            return
+        if not message.state:
+            raise TargetError("the tap starts without state though the lake holds a bookmark of this job, its rows would be loaded "
+                              "again; run: dativo run --full-refresh, or forget the bookmark with: dativo state reset", "refused")
+        by = ", ".join(sorted({b.run_id for b in self.held.values() if b}))
+        raise RetryableError(f"overtaken by run {by}: the tap started from a state that the lake no longer holds; run again", "overtaken")
+
+    def _state(self, value: Any) -> None:
+        self.line_counts["states"] += 1
+        self.ledger.hold(value)
+        for name, sink in self.sinks.items():
+            if sink.plan.write_mode == "append":
+                self._router.flush(name)
+                self._lanes.then(sink.mark_state)
+
+    def _schema(self, message: m.Schema) -> None:
+        self.line_counts["schemas"] += 1
+        raw = msgspec.json.encode([message.schema, message.key_properties], order="deterministic")
+        if self._schemas.get(message.stream) == raw:
+            return
+        self._schemas[message.stream] = raw
+        plan = self._stream_plan(message)
+        if plan is None:
+            return
+        sink = self.sinks.get(message.stream)
+        if sink is None:
+            limits = self.plan.rejects if self.plan else load_plan.Rejects()
+            stage = open_stage(self.lake, plan)
+            self.sinks[message.stream] = StreamSink(plan, stage, self.run_id, max_listed=limits.max_listed, strict=self.strict)
+        elif sink.plan != plan:
+            self._router.flush(message.stream)
+            self._lanes.wait()
+            sink.adopt(plan, open_stage(self.lake, *sink.stage.steps, plan))
+
+    def _stream_plan(self, message: m.Schema) -> StreamPlan | None:
+        if self.plan is None:
+            return plan_without_contract(message.stream, message.schema, tuple(message.key_properties or ()), self.settings)
+        for plan in self.plan.streams:
+            if plan.stream == message.stream:
+                return plan
+        self.notices.append(f"stream {message.stream} is not in the load plan: its records are dropped")
+        return None
+
+    def _sink(self, stream: str) -> StreamSink | None:
+        sink = self.sinks.get(stream)
+        if sink is None and self.plan is None:
+            raise RecordsWithoutSchemaException(f"stream {stream}: data came before its SCHEMA")
+        return sink
+
+    def _batch(self, message: m.Batch) -> None:
+        self.line_counts["batches"] += 1
+        sink = self._sink(message.stream)
+        if message.encoding.get("format") != ENCODING_FORMAT:
+            raise TargetError(f"stream {message.stream}: BATCH encoding {message.encoding.get('format')!r} is not understood; known is "
+                              f"{ENCODING_FORMAT!r}; take batch_config out of the tap's configuration to send records", "source")
+        self._router.flush(message.stream)
+        for uri in message.manifest:
+            if sink is not None:
+                self._batch_file(sink, uri)
+            self._lanes.then(lambda uri=uri: remove(uri))  # type: ignore[misc]
+
+    def _batch_file(self, sink: StreamSink, uri: str) -> None:
+        import pyarrow as pa
+
+        with open_batch(uri) as reader:
+            group: list[pa.RecordBatch] = []
+            for batch in reader:
+                group.append(batch)
+                if sum(b.num_rows for b in group) >= BATCH_ROWS:
+                    self._table(sink, pa.Table.from_batches(group))
+                    group = []
+            if group:
+                self._table(sink, pa.Table.from_batches(group))
+
+    def _table(self, sink: StreamSink, table: Any) -> None:
+        self.line_counts["records"] += table.num_rows
+        self._lanes.put(lambda: sink.evaluate_table(table), sink.accept)
+
+    def _tap_reject(self, message: m.TapReject) -> None:
+        sink = self._sink(message.stream)
+        if sink is None:
+            return
+        self._router.flush(message.stream)
+        source = message.source or {}
+        reject = RejectRow(rule=message.rule, column=message.column, kind="tap", message=message.message,
+                           record=msgspec.json.encode(message.record).decode(), source_file=source.get("file"),
+                           source_record=source.get("record"), value=None)
+        self._lanes.put(lambda: sink.evaluate_reject(reject), sink.accept)
+
+    def report_unplanned(self) -> None:
+        """Say which streams were dropped because the plan does not know them."""
+        for stream, rows in self.unplanned.items():
+            event("stream_dropped", f"stream {stream} is not in the load plan: {rows} records dropped", level="warning", stream=stream,
+                  records=rows)

@@ -1,0 +1,215 @@
+"""One stream on its way: bytes or batches in, checked rows staged, bad ones kept as rejects, everything counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from target_iceberg.errors import TargetError
+from target_iceberg.records.contract import CompiledContract
+from target_iceberg.records.decode import Decoder
+from target_iceberg.table.deletes import SOURCE_FILE
+from target_iceberg.table.lake_catalog import lake_errors
+from target_iceberg.table.stage import address
+from target_iceberg.table.writer import DataFileWriter
+
+if TYPE_CHECKING:
+    from target_iceberg.load_plan import StreamPlan
+    from target_iceberg.records.rejects import RejectRow
+    from target_iceberg.table.stage import Stage
+    from target_iceberg.table.writer import StagedFile
+
+
+@dataclass
+class Evaluated:
+    """What became of one chunk of records."""
+
+    read: int
+    good: pa.Table
+    rejects: list[RejectRow]
+    rejected: int
+    counts: dict[str, int]
+    warnings: dict[str, int]
+
+
+@dataclass
+class Counts:
+    """Counts of one stream in this run."""
+
+    read: int = 0
+    rejected: int = 0
+    good: int = 0
+    good_at_state: int | None = None
+    """Good rows that stood before the stream's last STATE; None: no STATE came."""
+    bytes_in: int = 0
+    by_rule: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, RejectRow] = field(default_factory=dict)
+
+
+class StreamSink:
+    """Decodes, checks and stages the records of one stream.
+
+    `evaluate_*` may run in any thread; `accept` runs in one thread, in the order of the input.
+    """
+
+    def __init__(self, plan: StreamPlan, stage: Stage, run_id: str, *, max_listed: int, strict: bool) -> None:
+        self.stage = stage
+        self.counts = Counts()
+        self.rejects: list[RejectRow] = []
+        self.source_files: set[str] = set()
+        self.notices: list[str] = []
+        self._run_id, self._max_listed, self._strict = run_id, max_listed, strict
+        self._files: list[StagedFile] = []
+        self._listed: Counter[str] = Counter()
+        self._generation = 0
+        self.adopt(plan, stage)
+
+    def adopt(self, plan: StreamPlan, stage: Stage) -> None:
+        """Go on with another shape of the stream: its SCHEMA changed. All rows before must have been accepted."""
+        self._close_writer()
+        self.plan, self.stage = plan, stage
+        self.decoder, self.contract = Decoder(plan), CompiledContract(plan)
+        self._writer = DataFileWriter(stage.table, stage.schema, stage.spec, plan.target_file_size_bytes,
+                                      f"{self._run_id}-{self._generation}")
+        self._generation += 1
+        self._dedupe = self._keys_cross_partitions()
+
+    def evaluate_records(self, chunk: bytes, n_rows: int) -> Evaluated:
+        """Decode and check whole RECORD lines."""
+        decoded = self.decoder.decode_records(chunk, n_rows)
+        return self._evaluate(n_rows, decoded.table, decoded.rejects)
+
+    def evaluate_table(self, table: pa.Table) -> Evaluated:
+        """Decode and check rows of a BATCH."""
+        decoded = self.decoder.decode_table(table)
+        return self._evaluate(table.num_rows, decoded.table, decoded.rejects)
+
+    def evaluate_reject(self, reject: RejectRow) -> Evaluated:
+        """A record that the tap itself could not shape."""
+        return Evaluated(1, self.decoder.empty(), [reject], 1, {reject.rule: 1}, {})
+
+    def _evaluate(self, read: int, table: pa.Table, undecoded: list[RejectRow]) -> Evaluated:
+        verdict = self.contract.check(table)
+        counts = Counter(r.rule for r in undecoded)
+        counts.update(verdict.counts)
+        return Evaluated(read, verdict.good, [*undecoded, *verdict.rejects], read - verdict.good.num_rows, dict(counts), verdict.warnings)
+
+    def accept(self, chunk: Evaluated) -> None:
+        """Take a chunk's rows and rejects.
+
+        Raises:
+            TargetError: the rows cannot be staged.
+        """
+        c = self.counts
+        c.read += chunk.read
+        c.rejected += chunk.rejected
+        c.good += chunk.good.num_rows
+        c.by_rule.update(chunk.counts)
+        c.warnings.update(chunk.warnings)
+        for r in chunk.rejects:
+            c.examples.setdefault(r.rule, r)
+            if self._listed[r.rule] < self._max_listed:
+                self._listed[r.rule] += 1
+                self.rejects.append(r)
+        if chunk.good.num_rows and self.plan.replace_files:
+            self.source_files.update(v for v in pc.unique(chunk.good[SOURCE_FILE]).to_pylist() if v is not None)
+        if not self.withheld:
+            with lake_errors(address(self.plan)):
+                self._writer.write(self._without_twins(chunk.good))
+
+    @property
+    def withheld(self) -> bool:
+        """Strict, and a rule was broken: the run goes on checking only."""
+        return self._strict and self.counts.rejected > 0
+
+    @property
+    def listing_is_full(self) -> bool:
+        """As many rejects of some rule are listed as the plan wants."""
+        return bool(self._listed) and max(self._listed.values()) >= self._max_listed
+
+    @property
+    def staged_bytes(self) -> int:
+        """Bytes of staged files on disk."""
+        return sum(f.data_file.file_size_in_bytes for f in self._files) + self._writer.bytes_on_disk
+
+    @property
+    def staged_rows(self) -> int:
+        """Rows in the writers, without twins that were dropped before writing."""
+        return sum(f.data_file.record_count for f in self._files) + self._writer.rows
+
+    def mark_state(self) -> None:
+        """All rows accepted so far stand before a STATE."""
+        self.counts.good_at_state = self.staged_rows
+
+    def finish(self) -> list[StagedFile]:
+        """Close the files of this stream and return them.
+
+        Raises:
+            TargetError: they cannot be written.
+        """
+        with lake_errors(address(self.plan)):
+            self._close_writer()
+        return self._files
+
+    def discard(self) -> None:
+        """Delete what was staged; no commit has been attempted with it."""
+        self._writer.abort()
+        for f in self._files:
+            with lake_errors(address(self.plan)):
+                self.stage.table.io.delete(f.data_file.file_path)
+        self._files = []
+
+    def _close_writer(self) -> None:
+        if self._generation:
+            self._files += self._writer.close()
+
+    def _keys_cross_partitions(self) -> bool:
+        """The same key may lie in several partitions, so that files alone do not tell which row came last."""
+        sources = {self.stage.schema.find_column_name(f.source_id) for f in self.stage.spec.fields}
+        return bool(sources) and bool(self.plan.key) and not sources <= set(self.plan.key)
+
+    def _without_twins(self, table: pa.Table) -> pa.Table:
+        """Keep the last row of each key within a chunk, where partitions would hide the order of its rows."""
+        if not self._dedupe or not table.num_rows:
+            return table
+        rows = pa.array(np.arange(table.num_rows, dtype=np.int64))
+        keys = table.select(list(self.plan.key)).append_column("__row", rows)
+        last = keys.group_by(list(self.plan.key)).aggregate([("__row", "max")])["__row_max"]
+        return table.take(pa.array(np.sort(last.to_numpy())))
+
+
+def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, ...], defaults: Any) -> StreamPlan:
+    """The load plan of a stream that only its SCHEMA describes.
+
+    Raises:
+        TargetError: the SCHEMA has no properties.
+    """
+    import hashlib
+    import re
+
+    from target_iceberg.load_plan import StreamPlan as Plan
+    from target_iceberg.types import column_from_json_schema
+
+    properties = schema.get("properties")
+    if not isinstance(properties, dict) or not properties:
+        raise TargetError(f"stream {stream}: its SCHEMA has no properties, so there is no table to make; select at least one field "
+                          "in the tap", "source")
+    missing = [k for k in key if k not in properties]
+    if missing:
+        raise TargetError(f"stream {stream}: key properties {', '.join(missing)} are not in its SCHEMA", "source")
+    columns = tuple(column_from_json_schema(n, s if isinstance(s, dict) else {}, n in key) for n, s in properties.items())
+    method = defaults.load_method or ("upsert" if key else "append-only")
+    if method == "upsert" and not key:
+        method = "append-only"
+    # Nessie and URIs give these characters a meaning of their own in a table name.
+    table = re.sub(r"[@#?:%/\\\x00-\x1f]", "_", stream)
+    return Plan(stream=stream, namespace=defaults.namespace, table=table, columns=columns, key=key,
+                write_mode={"append-only": "append", "upsert": "upsert", "overwrite": "replace"}[method], evolution="relaxed",
+                target_file_size_bytes=defaults.target_file_size_bytes, adopt=True, at_least_once=True,
+                fingerprint=hashlib.sha256(stream.encode()).hexdigest())
