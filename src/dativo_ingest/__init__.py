@@ -1,0 +1,1 @@
+"""The name under which Dativo was known first: the same program."""

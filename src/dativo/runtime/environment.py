@@ -94,7 +94,7 @@ def expand_settings(value: Any, environ: Mapping[str, str]) -> Any:
 
 
 def secret_file(template: str, tenant: str, *, root: Path, secrets_dir: Path) -> Path:
-    """File of a secret: `{tenant}` filled in, `/secrets/…` below the secrets directory unless it exists as it stands."""
+    """File of a secret: `{tenant}` filled in; `/secrets/…` is the secrets directory unless it exists as it stands."""
     path = Path(template.replace("{tenant}", tenant))
     if path.exists():
         return path.absolute()

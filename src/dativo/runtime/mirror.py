@@ -1,4 +1,4 @@
-"""state/<tenant>/<job>/state.json: where a job stands, for people. Nothing reads it back; the lake holds the bookmarks."""
+"""state/<tenant>/<job>/state.json: where a job stands, for people; nothing reads it back, the lake is what counts."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import json
 import shutil
 import sqlite3
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dativo.lower import meltano_yml, names
@@ -18,6 +17,7 @@ from target_iceberg import load_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from dativo.config.model.resolved import ResolvedJob
     from target_iceberg.load_plan import LoadPlan

@@ -1,0 +1,232 @@
+"""`dativo run`: load, log, secrets, environment, validate, infrastructure, state, run; in this order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dativo.errors import DativoError
+from dativo.runtime.process import Meltano, adopt_orphans
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import FrameType
+
+    from dativo.config.model.resolved import DeploymentMode, ResolvedJob
+    from dativo.runtime.execution import PreparedJob, RunOptions
+    from dativo.runtime.runlog import LogFormat, RunLog
+    from target_iceberg.run_report import RunReport
+
+ORCHESTRATOR_ENV = "DATIVO_ORCHESTRATOR"
+"""Set by an orchestrator that retries by itself; then nothing is retried here."""
+
+
+@dataclass(slots=True)
+class Children:
+    """Meltano processes that import while configuration is read; whoever starts a job takes one."""
+
+    _warm: list[Meltano] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def warm_up(self) -> None:
+        """Start one more."""
+        child = Meltano(os.environ)
+        with self._lock:
+            self._warm.append(child)
+
+    def take(self) -> Meltano:
+        """One that nobody has told anything."""
+        with self._lock:
+            if self._warm:
+                return self._warm.pop(0)
+        return Meltano(os.environ)
+
+    def discard(self) -> None:
+        """End those that were not needed."""
+        with self._lock:
+            for child in self._warm:
+                child.discard()
+            self._warm.clear()
+
+
+def run(
+    *,
+    config: Sequence[Path],
+    job_dir: Path | None,
+    secrets_dir: Path | None,
+    mode: DeploymentMode,
+    parallel: int,
+    dry_run: bool,
+    full_refresh: bool,
+    log_format: LogFormat,
+    log_level: str | None,
+) -> int:
+    """Run jobs; the exit code is that of architecture.md: 0 all published, 1 in part, 2 nothing, 128 + n for a signal."""
+    children = Children()
+    children.warm_up()
+    adopt_orphans()
+    try:
+        from dativo.commands.loading import load_or_refuse
+
+        loaded = load_or_refuse([job_dir] if job_dir is not None else config, mode=mode)
+        from dativo.runtime.execution import RunOptions
+        from dativo.runtime.runlog import open_log
+
+        log = open_log(log_format, log_level or "info")
+        try:
+            options = RunOptions(
+                root=loaded.root, full_refresh=full_refresh, dry_run=dry_run, log_level=log_level, from_state=True
+            )
+            prepared = prepare_all(loaded.jobs, options, secrets_dir=secrets_dir)
+            warn_of_infrastructure(prepared, log)
+            return Runs(options, log, children).run_all(prepared, parallel=parallel)
+        finally:
+            log.close()
+    finally:
+        children.discard()
+
+
+def prepare_all(
+    jobs: Sequence[ResolvedJob], options: RunOptions, *, secrets_dir: Path | None = None
+) -> list[PreparedJob]:
+    """Look up what every job needs before the first one starts.
+
+    Raises:
+        DativoError: lists what is missing, for all jobs.
+    """
+    from dativo.lower.load_plan import lower
+    from dativo.lower.singer_catalog import singer_catalog
+    from dativo.runtime.environment import job_environment
+    from dativo.runtime.execution import PreparedJob, require_plugins
+
+    prepared: list[PreparedJob] = []
+    problems: list[DativoError] = []
+    for job in jobs:
+        try:
+            require_plugins(job, options.root)
+            plan = lower(job)
+            directory = secrets_dir if secrets_dir is not None else options.root / "secrets"
+            environment = job_environment(
+                job, plan, root=options.root, secrets_dir=directory.absolute(), environ=os.environ
+            )
+        except DativoError as problem:
+            problems.append(problem)
+        else:
+            catalog = singer_catalog(job, plan)
+            prepared.append(PreparedJob(job=job, plan=plan, singer_catalog=catalog, environment=environment))
+    if problems:
+        raise DativoError("\n".join(str(p) for p in problems))
+    return prepared
+
+
+def warn_of_infrastructure(prepared: Sequence[PreparedJob], log: RunLog) -> None:
+    """Say what cannot be reached; the run itself decides whether that matters."""
+    from dativo.runtime.probes import unreachable
+    from dativo.runtime.relay import Event
+
+    for address, problem in unreachable(prepared):
+        log.emit(Event("infrastructure", "warning", f"{address}: {problem}", {"address": address}))
+
+
+class Runs:
+    """All runs of one command: tenants side by side, one tenant's jobs one after the other."""
+
+    def __init__(self, options: RunOptions, log: RunLog, children: Children) -> None:
+        from dativo.runtime.execution import Execution
+
+        self._options, self._log, self._children = options, log, children
+        self._new_execution = lambda: Execution(options, log, children.take)
+        self._executions: list[Execution] = []
+        self._stopped_by: int | None = None
+        self._wake = threading.Event()
+
+    def run_all(self, prepared: Sequence[PreparedJob], *, parallel: int) -> int:
+        """Run everything; returns the exit code."""
+        tenants: dict[str, list[PreparedJob]] = {}
+        for item in prepared:
+            tenants.setdefault(item.job.tenant, []).append(item)
+        previous = {n: signal.signal(n, self._on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with ThreadPoolExecutor(max_workers=max(1, parallel), thread_name_prefix="tenant") as pool:
+                futures = [pool.submit(self._run_tenant, jobs) for jobs in tenants.values()]
+                codes = [code for future in futures for code in future.result()]
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        return exit_code(codes, expected=len(prepared), stopped_by=self._stopped_by)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._stopped_by = number
+        self._wake.set()
+        for execution in self._executions:
+            execution.stop(number)
+
+    def _run_tenant(self, jobs: Sequence[PreparedJob]) -> list[int]:
+        execution = self._new_execution()
+        self._executions.append(execution)
+        codes = []
+        for position, job in enumerate(jobs):
+            if self._stopped_by is not None:
+                break
+            if position + 1 < len(jobs):
+                self._children.warm_up()
+            codes.append(self._run_with_retries(execution, job))
+        return codes
+
+    def _run_with_retries(self, execution: Execution, prepared: PreparedJob) -> int:  # noqa: F821
+        from dativo.runtime import retry
+
+        policy = prepared.job.retry
+        attempts = 1 if os.environ.get(ORCHESTRATOR_ENV) else policy.max_retries + 1
+        for attempt in range(1, attempts + 1):
+            try:
+                report = execution.run(prepared)
+            except DativoError as problem:
+                self._say_refused(prepared, problem)
+                return problem.exit_code
+            last = attempt == attempts or self._stopped_by is not None or not retry.is_worth_retrying(report, policy)
+            self._say_finished(prepared, report, last=last)
+            if last:
+                return report.exit_code
+            self._wake.wait(retry.delay_s(attempt, policy))
+            if self._stopped_by is not None:
+                return report.exit_code
+        raise AssertionError("the last attempt returns")
+
+    def _say_finished(self, prepared: PreparedJob, report: RunReport, *, last: bool) -> None:
+        from dativo.runtime import summary
+
+        job = prepared.job
+        log = self._log.bind(
+            tenant=job.tenant, job=job.name, run_id=report.run_id, redactor=prepared.environment.redactor
+        )
+        level = {0: "info", 1: "warning"}.get(report.exit_code, "error")
+        file = f"{prepared.plan.state_dir}/runs/{report.run_id}.json"
+        if not last:
+            log.say("retry", f"will be tried again: {summary.headline(report)}", level="warning")
+            return
+        job_file = str(job.path.relative_to(self._options.root)) if job.path.is_relative_to(self._options.root) else str(job.path)
+        for line in summary.closing(report, job_file):
+            log.say("summary", line, level=level)
+        log.say("run_finished", summary.headline(report), level=level, report=file, **summary.fields(report))
+
+    def _say_refused(self, prepared: PreparedJob, problem: DativoError) -> None:
+        log = self._log.bind(
+            tenant=prepared.job.tenant, job=prepared.job.name, run_id="", redactor=prepared.environment.redactor
+        )
+        log.say("run_refused", str(problem), level="error", exit_code=problem.exit_code, retryable=False)
+
+
+def exit_code(codes: Sequence[int], *, expected: int, stopped_by: int | None) -> int:
+    """One exit code for several runs; a signal counts unless everything had been published by then (protocol, rule 21)."""
+    complete = len(codes) == expected
+    if stopped_by is not None and not (complete and all(code in (0, 1) for code in codes)):
+        return 128 + stopped_by
+    if complete and all(code == 0 for code in codes):
+        return 0
+    return 1 if any(code in (0, 1) for code in codes) else 2

@@ -1,0 +1,143 @@
+"""What can be found out without running a job: addresses, plugins, permissions; for a run's warnings and for `doctor`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from dativo.runtime.plugins import how_to_install, is_installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from dativo.config.model.resolved import Plugin, ResolvedJob
+    from dativo.runtime.execution import PreparedJob
+
+TIMEOUT_S = 2.0
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "thrift": 9083}
+
+Result = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One thing that was looked at."""
+
+    what: str
+    result: Result
+    detail: str
+    remedy: str | None = None
+
+
+def unreachable(prepared: Sequence[PreparedJob]) -> list[tuple[str, str]]:
+    """Addresses that the jobs need and that do not answer, with the reason; all are tried at once."""
+    addresses = {
+        address for item in prepared for address in lake_addresses(item.job, item.environment.variables)
+    }
+    if not addresses:
+        return []
+    with ThreadPoolExecutor(max_workers=min(16, len(addresses))) as pool:
+        answers = pool.map(lambda address: (address, refusal(address)), sorted(addresses))
+        return [(address, problem) for address, problem in answers if problem is not None]
+
+
+def lake_addresses(job: ResolvedJob, variables: Mapping[str, str]) -> Iterator[str]:
+    """Addresses of lake catalog and object store that the job's target connection names."""
+    from target_iceberg import load_plan
+
+    for part in job.target.connection.values():
+        for key in ("uri", "endpoint", "endpoint_url", "s3.endpoint"):
+            if isinstance(part, dict) and isinstance(part.get(key), str):
+                try:
+                    text = load_plan.expand(part[key], variables)
+                except load_plan.LoadPlanError:  # told as a missing variable elsewhere
+                    continue
+                if "://" in text and urlsplit(text).hostname and not text.startswith("sqlite"):
+                    yield text
+
+
+def refusal(address: str) -> str | None:
+    """Why a TCP connection to a URL fails; None when it succeeds."""
+    parts = urlsplit(address)
+    try:
+        port = parts.port or _PORTS.get(parts.scheme.partition("+")[0], 443)
+        with socket.create_connection((parts.hostname or "", port), timeout=TIMEOUT_S):
+            return None
+    except (OSError, ValueError) as e:
+        return f"does not answer: {getattr(e, 'strerror', None) or e}"
+
+
+def environment_probes(root: Path) -> Iterator[Probe]:
+    """Python, the distributions and the places that a run writes to."""
+    yield Probe("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
+    for name in ("dativo", "dativo-target-iceberg", "dativo-singer-arrow", "meltano", "pyiceberg", "pyarrow"):
+        try:
+            yield Probe(name, "ok", version(name))
+        except PackageNotFoundError:
+            yield Probe(name, "problem", "not installed", f"pip install {name}")
+    for launcher in ("meltano", "dativo-tap"):
+        where = shutil.which(launcher, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+        if where is None:
+            yield Probe(launcher, "problem", "not found", "pip install --force-reinstall dativo")
+    yield from (_writable(root / name) for name in (".dativo", "state", "lake"))
+    yield _shared_memory()
+
+
+def _writable(directory: Path) -> Probe:
+    place = directory
+    while not place.exists():
+        place = place.parent
+    if os.access(place, os.W_OK | os.X_OK):
+        return Probe(f"{directory.name}/", "ok", "can be written")
+    return Probe(
+        f"{directory.name}/", "problem", f"{place} cannot be written by this user", f"sudo chown -R $(id -un) '{place}'"
+    )
+
+
+def _shared_memory() -> Probe:
+    from dativo.runtime.private_directory import MIN_FREE_BYTES, SHARED_MEMORY
+
+    try:
+        free = shutil.disk_usage(SHARED_MEMORY).free
+    except OSError:
+        free = 0
+    if free >= MIN_FREE_BYTES:
+        return Probe(str(SHARED_MEMORY), "ok", f"{free >> 20} MB free for batches between tap and target")
+    return Probe(
+        str(SHARED_MEMORY),
+        "warning",
+        f"{free >> 20} MB free: batches go through the disk instead",
+        "give the container more shared memory: docker run --shm-size=1g",
+    )
+
+
+def secret_probes(directory: Path, tenants: Iterable[str]) -> Iterator[Probe]:
+    """Permissions of every tenant's secrets."""
+    for tenant in tenants:
+        place = directory / tenant
+        if not place.is_dir():
+            yield Probe(f"secrets of {tenant}", "ok", f"no {place}; the environment is used")
+            continue
+        loose = [f for f in sorted(place.iterdir()) if f.is_file() and f.stat().st_mode & 0o077]
+        unreadable = [f for f in sorted(place.iterdir()) if f.is_file() and not os.access(f, os.R_OK)]
+        for file in unreadable:
+            yield Probe(str(file), "problem", "cannot be read", f"chmod u+r '{file}'")
+        for file in loose:
+            yield Probe(str(file), "warning", "can be read by others", f"chmod 600 '{file}'")
+        if not loose and not unreadable:
+            yield Probe(f"secrets of {tenant}", "ok", str(place))
+
+
+def plugin_probe(plugin: Plugin, root: Path) -> Probe:
+    """Whether a plugin is installed."""
+    if is_installed(plugin, root):
+        return Probe(plugin.name, "ok", f"{plugin.executable} is installed")
+    return Probe(plugin.name, "problem", "is not installed", how_to_install(plugin))
