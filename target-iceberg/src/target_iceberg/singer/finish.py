@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from target_iceberg.run_report import RunReport
     from target_iceberg.singer.run import Run
     from target_iceberg.singer.stream import StreamSink
+    from target_iceberg.table.bookmark import Bookmark
     from target_iceberg.table.publisher import Published
     from target_iceberg.table.writer import StagedFile
 
@@ -191,7 +192,7 @@ class Finish:
     def _note(self, group: list[StreamPublish], done: Published) -> None:
         for p in group:
             report, mark = self._reports[p.plan.stream], done.bookmarks[p.plan.stream]
-            report.snapshot_id, report.bookmark_n, report.bookmark_after = done.snapshot_id, mark.n, mark.state
+            report.snapshot_id, report.bookmark_n, report.bookmark_after = done.snapshot_id, mark.n, _own(mark)
             report.rows_replaced = done.rows_replaced
             event("published", f"{report.table}: {report.published} rows published", stream=p.plan.stream, table=report.table,
                   rows=report.published, snapshot_id=done.snapshot_id, rows_replaced=done.rows_replaced)
@@ -212,6 +213,11 @@ class Finish:
 
 class PartialPublishError(RetryableError):
     """Some tables of the run are published, others are not; a rerun completes them."""
+
+
+def _own(mark: Bookmark | None) -> Any:
+    """The stream's own part of a bookmark's state."""
+    return mark.state.get("bookmark") if mark is not None and mark.state else None
 
 
 def _content(entry: Any) -> Any:
@@ -256,8 +262,8 @@ def _stream_report(sink: StreamSink) -> StreamReport:
                           kind=rules[name].kind if name in rules else "rule", severity="warning", records=records)
                 for name, records in c.warnings.most_common()]
     return StreamReport(stream=sink.plan.stream, table=address(sink.plan), write_mode=sink.plan.write_mode, read=c.read,
-                        rejected=c.rejected, bookmark_before=start.state if start else None, bookmark_n=start.n if start else None,
-                        bookmark_after=start.state if start else None, schema_changes=sink.stage.changes, rules=counted,
+                        rejected=c.rejected, bookmark_before=_own(start), bookmark_n=start.n if start else None,
+                        bookmark_after=_own(start), schema_changes=sink.stage.changes, rules=counted,
                         notices=list(sink.notices))
 
 
