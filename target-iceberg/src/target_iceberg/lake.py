@@ -28,8 +28,22 @@ if TYPE_CHECKING:
 
     from target_iceberg.load_plan import LakeCatalog, LoadPlan
 
-__all__ = ["Bookmark", "Lake", "LakeTable", "Orphans", "Preflight", "RetryableError", "SnapshotInfo", "TargetError", "bookmarks_of",
-           "clean", "open_lake", "preflight", "reset", "state_of"]
+__all__ = [
+    "Bookmark",
+    "Lake",
+    "LakeTable",
+    "Orphans",
+    "Preflight",
+    "RetryableError",
+    "SnapshotInfo",
+    "TargetError",
+    "bookmarks_of",
+    "clean",
+    "open_lake",
+    "preflight",
+    "reset",
+    "state_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +98,16 @@ class LakeTable:
     def schema_rows(self) -> list[dict[str, Any]]:
         """Columns: name, type, required, key, doc."""
         schema = self._table.schema()
-        return [{"name": f.name, "type": str(f.field_type), "required": f.required, "key": f.field_id in schema.identifier_field_ids,
-                 "doc": f.doc} for f in schema.fields]
+        return [
+            {
+                "name": f.name,
+                "type": str(f.field_type),
+                "required": f.required,
+                "key": f.field_id in schema.identifier_field_ids,
+                "doc": f.doc,
+            }
+            for f in schema.fields
+        ]
 
     def rows(self, limit: int = 10) -> pa.Table:
         """The first rows of a scan, at most `limit`."""
@@ -104,14 +126,23 @@ class LakeTable:
     def files(self) -> list[tuple[str, int, int]]:
         """Data files of the current snapshot: path, bytes, records."""
         with lake_errors(self.address):
-            return [(t.file.file_path, t.file.file_size_in_bytes, t.file.record_count) for t in self._table.scan().plan_files()]
+            return [
+                (t.file.file_path, t.file.file_size_in_bytes, t.file.record_count)
+                for t in self._table.scan().plan_files()
+            ]
 
 
 def _snapshot(s: Snapshot) -> SnapshotInfo:
     when = dt.datetime.fromtimestamp(s.timestamp_ms / 1000, tz=dt.timezone.utc)
     summary = dict(s.summary.additional_properties) if s.summary else {}
     operation = s.summary.operation.value if s.summary else "unknown"
-    return SnapshotInfo(snapshot_id=s.snapshot_id, parent_id=s.parent_snapshot_id, committed_at=when, operation=operation, summary=summary)
+    return SnapshotInfo(
+        snapshot_id=s.snapshot_id,
+        parent_id=s.parent_snapshot_id,
+        committed_at=when,
+        operation=operation,
+        summary=summary,
+    )
 
 
 class Lake:
@@ -186,7 +217,9 @@ def state_of(plan: LoadPlan, held: dict[str, Bookmark | None] | None = None) -> 
     """
     if held is None:
         held = bookmarks_of(plan)
-    return bookmarks.merge_states(held, resume_from_oldest=all(s.write_mode in ("upsert", "replace") for s in plan.streams))
+    return bookmarks.merge_states(
+        held, resume_from_oldest=all(s.write_mode in ("upsert", "replace") for s in plan.streams)
+    )
 
 
 def preflight(plan: LoadPlan) -> Preflight:

@@ -154,9 +154,13 @@ def read(path: str | Path) -> LoadPlan:
     except OSError as e:
         raise LoadPlanError(f"{file}: cannot read the load plan: {e.strerror}") from e
     except msgspec.DecodeError as e:
-        raise LoadPlanError(f"{file}: not a load plan of version {VERSION}: {e}; write it again: dativo compile jobs/") from e
+        raise LoadPlanError(
+            f"{file}: not a load plan of version {VERSION}: {e}; write it again: dativo compile jobs/"
+        ) from e
     if plan.version != VERSION:
-        raise LoadPlanError(f"{file}: load plan version {plan.version}, expected {VERSION}; write it again: dativo compile jobs/")
+        raise LoadPlanError(
+            f"{file}: load plan version {plan.version}, expected {VERSION}; write it again: dativo compile jobs/"
+        )
     return plan
 
 

@@ -21,9 +21,28 @@ Outcome = Literal["published", "partial", "unchanged", "dry_run", "withheld", "f
 unchanged: nothing new, no commit; dry_run: nothing written on purpose; withheld: the rules forbade publishing;
 failed: anything else."""
 
-FailureClass = Literal["configuration", "source", "incomplete", "overtaken", "conflict", "lake", "violations", "evolution",
-                       "storage", "refused", "interrupted", "internal"]
-EXIT_CODES: dict[Outcome, int] = {"published": 0, "unchanged": 0, "dry_run": 0, "partial": 1, "withheld": 2, "failed": 2}
+FailureClass = Literal[
+    "configuration",
+    "source",
+    "incomplete",
+    "overtaken",
+    "conflict",
+    "lake",
+    "violations",
+    "evolution",
+    "storage",
+    "refused",
+    "interrupted",
+    "internal",
+]
+EXIT_CODES: dict[Outcome, int] = {
+    "published": 0,
+    "unchanged": 0,
+    "dry_run": 0,
+    "partial": 1,
+    "withheld": 2,
+    "failed": 2,
+}
 
 
 class RuleCount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -100,7 +119,9 @@ def new_run_id() -> str:
     """A UUIDv7 (RFC 9562): text order is time order."""
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
-    value = (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 68 & 0xFFF) << 64 | 2 << 62 | random & (1 << 62) - 1
+    value = (
+        (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 68 & 0xFFF) << 64 | 2 << 62 | random & (1 << 62) - 1
+    )
     return str(uuid.UUID(int=value))
 
 

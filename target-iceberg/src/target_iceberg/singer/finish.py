@@ -48,8 +48,11 @@ class Finish:
         """
         run = self._run
         if run.plan is not None and not run.ended:
-            raise TargetError("the tap did not finish: its end mark is missing, so it failed or was killed; nothing was published. Its own "
-                              "messages above say why; run again when that is mended", "incomplete")
+            raise TargetError(
+                "the tap did not finish: its end mark is missing, so it failed or was killed; nothing was published. Its own "
+                "messages above say why; run again when that is mended",
+                "incomplete",
+            )
         staged = {name: sink.finish() for name, sink in run.sinks.items()}
         publishes = {name: self._prepare(sink, staged[name]) for name, sink in run.sinks.items()}
         verdict = self._verdict()
@@ -78,7 +81,9 @@ class Finish:
     def _prepare(self, sink: StreamSink, files: list[StagedFile]) -> StreamPublish | None:
         plan = sink.plan
         if plan.write_mode == "replace" and not files and not plan.allow_empty:
-            self._reports[plan.stream].notices.append("no rows came: the table keeps its rows (set target.allow_empty to empty it)")
+            self._reports[plan.stream].notices.append(
+                "no rows came: the table keeps its rows (set target.allow_empty to empty it)"
+            )
             return None
         unwanted = Positions()
         if plan.key and plan.write_mode != "append" and files:
@@ -90,8 +95,9 @@ class Finish:
             late = _rows_from(files, sink.counts.good_at_state)
             self._reports[plan.stream].withheld = late.rows
             if late.rows:
-                self._reports[plan.stream].notices.append(f"{late.rows} rows after the tap's last STATE are held back; the next run reads "
-                                                          "them again")
+                self._reports[plan.stream].notices.append(
+                    f"{late.rows} rows after the tap's last STATE are held back; the next run reads them again"
+                )
             unwanted.by_file += late.by_file
         state = self._state_of(plan.stream)
         return StreamPublish(sink.stage, files, state, self._files_read_again(sink, state), unwanted, _receipt(sink))
@@ -125,8 +131,10 @@ class Finish:
         for name, sink in self._run.sinks.items():
             reasons += self._audit(sink)
             if sink.withheld:
-                reasons.append(f"stream {name}: {sink.counts.rejected} of {sink.counts.read} records broke the contract "
-                               f"(schema_validation_mode: strict)")
+                reasons.append(
+                    f"stream {name}: {sink.counts.rejected} of {sink.counts.read} records broke the contract "
+                    f"(schema_validation_mode: strict)"
+                )
             elif reason := self._flood(sink):
                 reasons.append(reason)
         return None if not reasons else "no data was published: " + "; ".join(reasons)
@@ -154,17 +162,31 @@ class Finish:
 
     def _require_schemas(self) -> None:
         plan = self._run.plan
-        missing = [s.stream for s in plan.streams if s.write_mode == "replace" and s.stream not in self._run.sinks] if plan else []
+        missing = (
+            [s.stream for s in plan.streams if s.write_mode == "replace" and s.stream not in self._run.sinks]
+            if plan
+            else []
+        )
         if missing:
-            raise TargetError(f"no SCHEMA came for {', '.join(missing)}: a replace without it would keep old rows unnoticed; check the tap's "
-                              "selection", "refused")
+            raise TargetError(
+                f"no SCHEMA came for {', '.join(missing)}: a replace without it would keep old rows unnoticed; check the tap's "
+                "selection",
+                "refused",
+            )
 
     # -- publishing -------------------------------------------------------------------------------------------------------
 
     def _publish_rejects(self) -> None:
         for sink in self._run.sinks.values():
-            table = _as_columns(rejects_table(sink.rejects, self._run.run_id, sink.plan, sink.stage.start_n + 1), self._run)
-            if publish_rejects(self._run.lake, sink.plan, table, sink.stage.start_n, self._commit_id(), self._run.run_id) and sink.rejects:
+            table = _as_columns(
+                rejects_table(sink.rejects, self._run.run_id, sink.plan, sink.stage.start_n + 1), self._run
+            )
+            if (
+                publish_rejects(
+                    self._run.lake, sink.plan, table, sink.stage.start_n, self._commit_id(), self._run.run_id
+                )
+                and sink.rejects
+            ):
                 self._report.rejects_tables.append(address(sink.plan) + SUFFIX)
 
     def _commit_id(self) -> str:
@@ -184,8 +206,12 @@ class Finish:
             except TargetError as e:
                 if self._published_tables == 1:
                     raise
-                self._report.failure = Failure(failure_class=e.failure_class, message=f"published only {self._published_tables - 1} of "
-                                               f"{len(by_table)} tables, run again to complete: {e}", retryable=True)
+                self._report.failure = Failure(
+                    failure_class=e.failure_class,
+                    message=f"published only {self._published_tables - 1} of "
+                    f"{len(by_table)} tables, run again to complete: {e}",
+                    retryable=True,
+                )
                 raise PartialPublishError(str(e), e.failure_class) from e
             self._note(group, done)
 
@@ -194,8 +220,15 @@ class Finish:
             report, mark = self._reports[p.plan.stream], done.bookmarks[p.plan.stream]
             report.snapshot_id, report.bookmark_n, report.bookmark_after = done.snapshot_id, mark.n, _own(mark)
             report.rows_replaced = done.rows_replaced
-            event("published", f"{report.table}: {report.published} rows published", stream=p.plan.stream, table=report.table,
-                  rows=report.published, snapshot_id=done.snapshot_id, rows_replaced=done.rows_replaced)
+            event(
+                "published",
+                f"{report.table}: {report.published} rows published",
+                stream=p.plan.stream,
+                table=report.table,
+                rows=report.published,
+                snapshot_id=done.snapshot_id,
+                rows_replaced=done.rows_replaced,
+            )
 
     def _count(self, sink: StreamSink, publish: StreamPublish | None, *, withheld: bool) -> None:
         r = self._reports[sink.plan.stream]
@@ -207,8 +240,11 @@ class Finish:
         r.files_written = 0 if publish is None else len(publish.files)
         r.bytes_written = 0 if publish is None else sum(f.data_file.file_size_in_bytes for f in publish.files)
         if r.read != r.published + r.rejected + r.superseded + r.deleted + r.withheld:
-            raise TargetError(f"stream {r.stream}: counts do not add up (read {r.read}, published {r.published}, rejected {r.rejected}, "
-                              f"superseded {r.superseded}, withheld {r.withheld}); nothing was published", "internal")
+            raise TargetError(
+                f"stream {r.stream}: counts do not add up (read {r.read}, published {r.published}, rejected {r.rejected}, "
+                f"superseded {r.superseded}, withheld {r.withheld}); nothing was published",
+                "internal",
+            )
 
 
 class PartialPublishError(RetryableError):
@@ -235,9 +271,16 @@ def _rows_from(files: list[StagedFile], first: int) -> Positions:
 def _receipt(sink: StreamSink) -> dict[str, str]:
     prefix = f"dativo.stream.{sink.plan.stream}."
     c, contract = sink.counts, sink.plan.contract
-    receipt = {f"{prefix}read": str(c.read), f"{prefix}rejected": str(c.rejected), f"{prefix}write-mode": sink.plan.write_mode}
+    receipt = {
+        f"{prefix}read": str(c.read),
+        f"{prefix}rejected": str(c.rejected),
+        f"{prefix}write-mode": sink.plan.write_mode,
+    }
     if contract is not None:
-        receipt |= {f"{prefix}contract": f"{contract.name}@{contract.version}", f"{prefix}contract-digest": contract.digest}
+        receipt |= {
+            f"{prefix}contract": f"{contract.name}@{contract.version}",
+            f"{prefix}contract-digest": contract.digest,
+        }
     return receipt
 
 
@@ -245,7 +288,9 @@ def _as_columns(table: pa.Table, run: Run) -> pa.Table:
     """Rejects with tenant and job, in the columns of the rejects table."""
     n = table.num_rows
     tenant, job = run.lake.tenant, run.lake.job
-    table = table.append_column("tenant", pa.array([tenant] * n, pa.string())).append_column("job", pa.array([job] * n, pa.string()))
+    table = table.append_column("tenant", pa.array([tenant] * n, pa.string())).append_column(
+        "job", pa.array([job] * n, pa.string())
+    )
     return table.select([c.name for c in COLUMNS])
 
 
@@ -255,16 +300,39 @@ def _stream_report(sink: StreamSink) -> StreamReport:
     counted = []
     for name, records in c.by_rule.most_common():
         reject, rule = c.examples.get(name), rules.get(name)
-        counted.append(RuleCount(rule=name, column=reject.column if reject else (rule.columns[0] if rule and rule.columns else None),
-                                 kind=reject.kind if reject else (rule.kind if rule else "type"), severity="error", records=records,
-                                 example=reject.message if reject else None))
-    counted += [RuleCount(rule=name, column=rules[name].columns[0] if name in rules and rules[name].columns else None,
-                          kind=rules[name].kind if name in rules else "rule", severity="warning", records=records)
-                for name, records in c.warnings.most_common()]
-    return StreamReport(stream=sink.plan.stream, table=address(sink.plan), write_mode=sink.plan.write_mode, read=c.read,
-                        rejected=c.rejected, bookmark_before=_own(start), bookmark_n=start.n if start else None,
-                        bookmark_after=_own(start), schema_changes=sink.stage.changes, rules=counted,
-                        notices=list(sink.notices))
+        counted.append(
+            RuleCount(
+                rule=name,
+                column=reject.column if reject else (rule.columns[0] if rule and rule.columns else None),
+                kind=reject.kind if reject else (rule.kind if rule else "type"),
+                severity="error",
+                records=records,
+                example=reject.message if reject else None,
+            )
+        )
+    counted += [
+        RuleCount(
+            rule=name,
+            column=rules[name].columns[0] if name in rules and rules[name].columns else None,
+            kind=rules[name].kind if name in rules else "rule",
+            severity="warning",
+            records=records,
+        )
+        for name, records in c.warnings.most_common()
+    ]
+    return StreamReport(
+        stream=sink.plan.stream,
+        table=address(sink.plan),
+        write_mode=sink.plan.write_mode,
+        read=c.read,
+        rejected=c.rejected,
+        bookmark_before=_own(start),
+        bookmark_n=start.n if start else None,
+        bookmark_after=_own(start),
+        schema_changes=sink.stage.changes,
+        rules=counted,
+        notices=list(sink.notices),
+    )
 
 
 def now() -> str:

@@ -44,7 +44,8 @@ def owned_stdout() -> Iterator[IO[str]]:
         finally:
             sys.stdout = out
         return
-    sys.stdout.flush()
+    original: Any = sys.stdout
+    original.flush()
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as real:
         os.dup2(2, 1)
         sys.stdout = sys.stderr
@@ -53,4 +54,4 @@ def owned_stdout() -> Iterator[IO[str]]:
         finally:
             real.flush()
             os.dup2(real.fileno(), 1)
-            sys.stdout = sys.__stdout__
+            sys.stdout = original

@@ -15,7 +15,9 @@ def event(event_type: str, message: str, *, level: str = "info", **fields: Any) 
     """Write one event. Values must not hold secrets or values of classified columns."""
     if os.environ.get(FORMAT_ENV) == "json":
         now = dt.datetime.now(tz=dt.timezone.utc).isoformat(timespec="milliseconds")
-        line = json.dumps({"event_type": event_type, "level": level, "time": now, "message": message, **fields}, default=str)
+        line = json.dumps(
+            {"event_type": event_type, "level": level, "time": now, "message": message, **fields}, default=str
+        )
     elif event_type == "progress":
         return
     else:

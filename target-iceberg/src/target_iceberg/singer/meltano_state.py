@@ -34,14 +34,18 @@ class StateUnavailableError(Exception):
     """The lake cannot say where the job stands."""
 
 
-class LakeStateStoreManager(StateStoreManager):
+class LakeStateStoreManager(StateStoreManager):  # type: ignore[misc]  # Meltano ships no types
     """State store whose truth is in Iceberg tables."""
 
     label = "Dativo lake"
 
     def __init__(self, uri: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._path = unquote(urlparse(uri).path).lstrip("/") if not uri.startswith("dativo:////") else unquote(urlparse(uri).path)[1:]
+        self._path = (
+            unquote(urlparse(uri).path).lstrip("/")
+            if not uri.startswith("dativo:////")
+            else unquote(urlparse(uri).path)[1:]
+        )
 
     def _plan_path(self, state_id: str) -> Path | None:
         """Where the plan of a state id lies; None: a pipeline of plain plugins, without a plan."""
@@ -51,7 +55,9 @@ class LakeStateStoreManager(StateStoreManager):
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as e:
-            raise StateUnavailableError(f"{file}: cannot read the load plans: {e}; write them again: dativo compile jobs/") from e
+            raise StateUnavailableError(
+                f"{file}: cannot read the load plans: {e}; write them again: dativo compile jobs/"
+            ) from e
         if "streams" in content:
             return file if content.get("state_id") == state_id else None
         named = content.get(state_id)
@@ -79,7 +85,9 @@ class LakeStateStoreManager(StateStoreManager):
         try:
             path = self._plan_path(state.state_id)
             if path is None:
-                mirror.write_plain(state.state_id, (state.completed_state or state.partial_state or {}).get("singer_state", {}))
+                mirror.write_plain(
+                    state.state_id, (state.completed_state or state.partial_state or {}).get("singer_state", {})
+                )
         except (OSError, StateUnavailableError) as e:
             logger.warning("the mirror of the state was not written: %s", e)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from target_iceberg.singer.log import event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from target_iceberg.singer.stream import Evaluated, StreamSink
 
@@ -62,7 +61,7 @@ class Lanes:
             TargetError: a chunk could not be evaluated or staged.
         """
         done = threading.Event()
-        self._queue.put((None, lambda _: None if done.set() else None))
+        self._queue.put((None, lambda _: done.set()))
         done.wait()
         self._raise()
 
@@ -138,8 +137,15 @@ class Progress:
             return
         self._next = now + PROGRESS_EVERY_S
         for name, sink in self._sinks.items():
-            event("progress", f"{name}: {sink.counts.read} records", level="debug", stream=name, records=sink.counts.read,
-                  rejected=sink.counts.rejected, bytes=sink.staged_bytes)
+            event(
+                "progress",
+                f"{name}: {sink.counts.read} records",
+                level="debug",
+                stream=name,
+                records=sink.counts.read,
+                rejected=sink.counts.rejected,
+                bytes=sink.staged_bytes,
+            )
 
 
 def blocks(source: IO[str] | IO[bytes]) -> Iterator[bytes]:

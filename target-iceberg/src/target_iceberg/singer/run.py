@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_arrow import ENCODING_FORMAT, open_batch, remove
 from singer_sdk.exceptions import RecordsWithoutSchemaException
 
+from singer_arrow import ENCODING_FORMAT, open_batch, remove
 from target_iceberg import load_plan
 from target_iceberg.errors import RetryableError, TargetError
 from target_iceberg.records.rejects import RejectRow
@@ -65,7 +65,9 @@ class Run:
             where = self.plan.catalog if self.plan else self.settings.catalog
             catalog = open_catalog(where)
             assert catalog is not None
-            self._lake = Lakehouse(catalog, where, self.plan.tenant if self.plan else "-", self.plan.job if self.plan else "-")
+            self._lake = Lakehouse(
+                catalog, where, self.plan.tenant if self.plan else "-", self.plan.job if self.plan else "-"
+            )
         return self._lake
 
     def read(self, blocks: Iterable[bytes]) -> None:
@@ -140,10 +142,15 @@ class Run:
         if bookmarks.same(expected, message.state):
             return
         if not message.state:
-            raise TargetError("the tap starts without state though the lake holds a bookmark of this job, its rows would be loaded "
-                              "again; run: dativo run --full-refresh, or forget the bookmark with: dativo state reset", "refused")
+            raise TargetError(
+                "the tap starts without state though the lake holds a bookmark of this job, its rows would be loaded "
+                "again; run: dativo run --full-refresh, or forget the bookmark with: dativo state reset",
+                "refused",
+            )
         by = ", ".join(sorted({b.run_id for b in self.held.values() if b}))
-        raise RetryableError(f"overtaken by run {by}: the tap started from a state that the lake no longer holds; run again", "overtaken")
+        raise RetryableError(
+            f"overtaken by run {by}: the tap started from a state that the lake no longer holds; run again", "overtaken"
+        )
 
     def _state(self, value: Any) -> None:
         self.line_counts["states"] += 1
@@ -166,7 +173,9 @@ class Run:
         if sink is None:
             limits = self.plan.rejects if self.plan else load_plan.Rejects()
             stage = open_stage(self.lake, plan)
-            self.sinks[message.stream] = StreamSink(plan, stage, self.run_id, max_listed=limits.max_listed, strict=self.strict)
+            self.sinks[message.stream] = StreamSink(
+                plan, stage, self.run_id, max_listed=limits.max_listed, strict=self.strict
+            )
         elif sink.plan != plan:
             self._router.flush(message.stream)
             self._lanes.wait()
@@ -174,7 +183,9 @@ class Run:
 
     def _stream_plan(self, message: m.Schema) -> StreamPlan | None:
         if self.plan is None:
-            return plan_without_contract(message.stream, message.schema, tuple(message.key_properties or ()), self.settings)
+            return plan_without_contract(
+                message.stream, message.schema, tuple(message.key_properties or ()), self.settings
+            )
         for plan in self.plan.streams:
             if plan.stream == message.stream:
                 return plan
@@ -191,8 +202,11 @@ class Run:
         self.line_counts["batches"] += 1
         sink = self._sink(message.stream)
         if message.encoding.get("format") != ENCODING_FORMAT:
-            raise TargetError(f"stream {message.stream}: BATCH encoding {message.encoding.get('format')!r} is not understood; known is "
-                              f"{ENCODING_FORMAT!r}; take batch_config out of the tap's configuration to send records", "source")
+            raise TargetError(
+                f"stream {message.stream}: BATCH encoding {message.encoding.get('format')!r} is not understood; known is "
+                f"{ENCODING_FORMAT!r}; take batch_config out of the tap's configuration to send records",
+                "source",
+            )
         self._router.flush(message.stream)
         for uri in message.manifest:
             if sink is not None:
@@ -222,13 +236,25 @@ class Run:
             return
         self._router.flush(message.stream)
         source = message.source or {}
-        reject = RejectRow(rule=message.rule, column=message.column, kind="tap", message=message.message,
-                           record=msgspec.json.encode(message.record).decode(), source_file=source.get("file"),
-                           source_record=source.get("record"), value=None)
+        reject = RejectRow(
+            rule=message.rule,
+            column=message.column,
+            kind="tap",
+            message=message.message,
+            record=msgspec.json.encode(message.record).decode(),
+            source_file=source.get("file"),
+            source_record=source.get("record"),
+            value=None,
+        )
         self._lanes.put(lambda: sink.evaluate_reject(reject), sink.accept)
 
     def report_unplanned(self) -> None:
         """Say which streams were dropped because the plan does not know them."""
         for stream, rows in self.unplanned.items():
-            event("stream_dropped", f"stream {stream} is not in the load plan: {rows} records dropped", level="warning", stream=stream,
-                  records=rows)
+            event(
+                "stream_dropped",
+                f"stream {stream} is not in the load plan: {rows} records dropped",
+                level="warning",
+                stream=stream,
+                records=rows,
+            )

@@ -19,10 +19,13 @@ from target_iceberg.table.stage import address
 from target_iceberg.table.writer import DataFileWriter
 
 if TYPE_CHECKING:
-    from target_iceberg.load_plan import StreamPlan
+    from target_iceberg.load_plan import StreamPlan, WriteMode
     from target_iceberg.records.rejects import RejectRow
     from target_iceberg.table.stage import Stage
     from target_iceberg.table.writer import StagedFile
+
+
+_WRITE_MODES: dict[str, WriteMode] = {"append-only": "append", "upsert": "upsert", "overwrite": "replace"}
 
 
 @dataclass
@@ -75,8 +78,9 @@ class StreamSink:
         self._close_writer()
         self.plan, self.stage = plan, stage
         self.decoder, self.contract = Decoder(plan), CompiledContract(plan)
-        self._writer = DataFileWriter(stage.table, stage.schema, stage.spec, plan.target_file_size_bytes,
-                                      f"{self._run_id}-{self._generation}")
+        self._writer = DataFileWriter(
+            stage.table, stage.schema, stage.spec, plan.target_file_size_bytes, f"{self._run_id}-{self._generation}"
+        )
         self._generation += 1
         self._dedupe = self._keys_cross_partitions()
 
@@ -98,7 +102,14 @@ class StreamSink:
         verdict = self.contract.check(table)
         counts = Counter(r.rule for r in undecoded)
         counts.update(verdict.counts)
-        return Evaluated(read, verdict.good, [*undecoded, *verdict.rejects], read - verdict.good.num_rows, dict(counts), verdict.warnings)
+        return Evaluated(
+            read,
+            verdict.good,
+            [*undecoded, *verdict.rejects],
+            read - verdict.good.num_rows,
+            dict(counts),
+            verdict.warnings,
+        )
 
     def accept(self, chunk: Evaluated) -> None:
         """Take a chunk's rows and rejects.
@@ -198,18 +209,32 @@ def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, .
 
     properties = schema.get("properties")
     if not isinstance(properties, dict) or not properties:
-        raise TargetError(f"stream {stream}: its SCHEMA has no properties, so there is no table to make; select at least one field "
-                          "in the tap", "source")
+        raise TargetError(
+            f"stream {stream}: its SCHEMA has no properties, so there is no table to make; select at least one field "
+            "in the tap",
+            "source",
+        )
     missing = [k for k in key if k not in properties]
     if missing:
         raise TargetError(f"stream {stream}: key properties {', '.join(missing)} are not in its SCHEMA", "source")
-    columns = tuple(column_from_json_schema(n, s if isinstance(s, dict) else {}, n in key) for n, s in properties.items())
+    columns = tuple(
+        column_from_json_schema(n, s if isinstance(s, dict) else {}, n in key) for n, s in properties.items()
+    )
     method = defaults.load_method or ("upsert" if key else "append-only")
     if method == "upsert" and not key:
         method = "append-only"
     # Nessie and URIs give these characters a meaning of their own in a table name.
     table = re.sub(r"[@#?:%/\\\x00-\x1f]", "_", stream)
-    return Plan(stream=stream, namespace=defaults.namespace, table=table, columns=columns, key=key,
-                write_mode={"append-only": "append", "upsert": "upsert", "overwrite": "replace"}[method], evolution="relaxed",
-                target_file_size_bytes=defaults.target_file_size_bytes, adopt=True, at_least_once=True,
-                fingerprint=hashlib.sha256(stream.encode()).hexdigest())
+    return Plan(
+        stream=stream,
+        namespace=defaults.namespace,
+        table=table,
+        columns=columns,
+        key=key,
+        write_mode=_WRITE_MODES[method],
+        evolution="relaxed",
+        target_file_size_bytes=defaults.target_file_size_bytes,
+        adopt=True,
+        at_least_once=True,
+        fingerprint=hashlib.sha256(stream.encode()).hexdigest(),
+    )

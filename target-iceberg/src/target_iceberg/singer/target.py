@@ -10,7 +10,6 @@ import signal
 import sys
 import traceback
 from collections import Counter
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from singer_sdk import Target
@@ -42,9 +41,13 @@ class _EngineReader(GenericSingerReader[bytes]):
 
     target: TargetIceberg
 
-    def process_lines(self, file_input: IO[Any] | None, callbacks: dict[str, Callable[[dict[str, Any]], None]]) -> Counter[str]:  # noqa: ARG002
+    def process_lines(
+        self, file_input: IO[Any] | None, callbacks: dict[str, Callable[[dict[str, Any]], None]]
+    ) -> Counter[str]:
         with owned_stdout() as out:
-            return _execute(target_settings.from_config(self.target.config), file_input or self.default_input, Ledger(out))
+            return _execute(
+                target_settings.from_config(self.target.config), file_input or self.default_input, Ledger(out)
+            )
 
     @property
     def default_input(self) -> IO[bytes]:
@@ -89,8 +92,15 @@ def _execute(settings: Settings, source: IO[Any], ledger: Ledger) -> Counter[str
     plan = _plan(settings)
     run = Run(settings, plan, ledger)
     dry_run = os.environ.get(DRY_RUN_ENV) == "1"
-    report = RunReport(run_id=run.run_id, tenant=plan.tenant if plan else None, job=plan.job if plan else None, outcome="failed",
-                       started_at=now(), ended_at="", dry_run=dry_run)
+    report = RunReport(
+        run_id=run.run_id,
+        tenant=plan.tenant if plan else None,
+        job=plan.job if plan else None,
+        outcome="failed",
+        started_at=now(),
+        ended_at="",
+        dry_run=dry_run,
+    )
     finish: Finish | None = None
     try:
         run.read(blocks(source))
@@ -100,10 +110,22 @@ def _execute(settings: Settings, source: IO[Any], ledger: Ledger) -> Counter[str
             ledger.release()
         if dry_run:
             finish.discard()
-        return Counter({SingerMessageType.RECORD: run.line_counts["records"], SingerMessageType.SCHEMA: run.line_counts["schemas"],
-                        SingerMessageType.STATE: run.line_counts["states"], SingerMessageType.BATCH: run.line_counts["batches"]})
+        return Counter(
+            {
+                SingerMessageType.RECORD: run.line_counts["records"],
+                SingerMessageType.SCHEMA: run.line_counts["schemas"],
+                SingerMessageType.STATE: run.line_counts["states"],
+                SingerMessageType.BATCH: run.line_counts["batches"],
+            }
+        )
     except TargetError as e:
-        report.outcome = "partial" if isinstance(e, PartialPublishError) else "withheld" if e.failure_class == "violations" else "failed"
+        report.outcome = (
+            "partial"
+            if isinstance(e, PartialPublishError)
+            else "withheld"
+            if e.failure_class == "violations"
+            else "failed"
+        )
         report.failure = report.failure or Failure(failure_class=e.failure_class, message=str(e), retryable=e.retryable)
         _discard(run, finish)
         if plan is None and e.failure_class == "violations" and _broken_key(run):
@@ -157,7 +179,12 @@ def main() -> NoReturn:
         event("interrupted", f"{e}; nothing was published", level="error")
         sys.exit(e.exit_code)
     except ConfigValidationError as e:
-        event("failed", f"configuration of target-iceberg: {'; '.join(e.errors) or e}", level="error", failure_class="configuration")
+        event(
+            "failed",
+            f"configuration of target-iceberg: {'; '.join(e.errors) or e}",
+            level="error",
+            failure_class="configuration",
+        )
         sys.exit(2)
     except Exception as e:  # noqa: BLE001  the one boundary of this program
         event("failed", f"{type(e).__name__}: {e}", level="error", failure_class="internal", retryable=False)
@@ -165,5 +192,3 @@ def main() -> NoReturn:
             traceback.print_exc()
         sys.exit(2)
     sys.exit(0)
-
-

@@ -56,14 +56,17 @@ def encode(bookmark: Bookmark) -> str:
         return raw.decode()
     packed = _GZIP + base64.b64encode(gzip.compress(raw, mtime=0)).decode()
     if len(packed) > _MAX_BYTES:
-        raise TargetError(f"the bookmark is {len(packed) >> 20} MB large, more than a table property may hold "
-                          f"({_MAX_BYTES >> 20} MB); split the job into fewer files or streams", "refused")
+        raise TargetError(
+            f"the bookmark is {len(packed) >> 20} MB large, more than a table property may hold "
+            f"({_MAX_BYTES >> 20} MB); split the job into fewer files or streams",
+            "refused",
+        )
     return packed
 
 
 def decode(text: str) -> Bookmark:
     """Read what `encode` wrote."""
-    raw = gzip.decompress(base64.b64decode(text[len(_GZIP):])) if text.startswith(_GZIP) else text.encode()
+    raw = gzip.decompress(base64.b64decode(text[len(_GZIP) :])) if text.startswith(_GZIP) else text.encode()
     return msgspec.json.decode(raw, type=Bookmark)
 
 
@@ -91,12 +94,17 @@ def read(metadata: TableMetadata, tenant: str, job: str, stream: str) -> Bookmar
         if receipt is None and snapshot.summary is not None:
             receipt = snapshot.summary.additional_properties.get(key)
         current = snapshot.parent_snapshot_id
-    expired = current is not None and oldest_sequence_number is not None and oldest_sequence_number > bookmark.sequence_number
+    expired = (
+        current is not None and oldest_sequence_number is not None and oldest_sequence_number > bookmark.sequence_number
+    )
     if expired:
         return bookmark
     if receipt is None:
-        raise TargetError(f"stream {stream}: the table was rolled back behind its last publish and no earlier receipt of this job "
-                          f"is left; say where to go on: dativo state reset --config <job> or dativo run --full-refresh", "refused")
+        raise TargetError(
+            f"stream {stream}: the table was rolled back behind its last publish and no earlier receipt of this job "
+            f"is left; say where to go on: dativo state reset --config <job> or dativo run --full-refresh",
+            "refused",
+        )
     earlier = decode(receipt)
     return msgspec.structs.replace(earlier, n=bookmark.n)
 
@@ -118,8 +126,11 @@ def merge_states(bookmarks: dict[str, Bookmark | None], *, resume_from_oldest: b
     if not rests:
         return state
     if len({b.run_id for b in held.values()}) > 1 and not resume_from_oldest:
-        raise TargetError("the tap keeps its state as one unit, and the tables of this job stand at different runs; load one table "
-                          "per job, or use upsert or replace", "refused")
+        raise TargetError(
+            "the tap keeps its state as one unit, and the tables of this job stand at different runs; load one table "
+            "per job, or use upsert or replace",
+            "refused",
+        )
     oldest = min(rests.values(), key=lambda b: b.run_id)  # UUIDv7: text order is time order
     return {**state, **oldest.state["rest"]}
 

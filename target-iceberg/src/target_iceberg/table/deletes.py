@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyiceberg.expressions import AlwaysTrue, And, GreaterThanOrEqual, In, LessThanOrEqual, Or
+from pyiceberg.expressions import AlwaysTrue, And, Or
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -28,6 +28,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import DateType, IntegerType, LongType, NestedField, StringType
 
 from target_iceberg.errors import TargetError
+from target_iceberg.table.filters import among, between
 from target_iceberg.table.writer import data_file
 
 if TYPE_CHECKING:
@@ -78,11 +79,19 @@ class KeyIndex:
         self._io, self._files, self._key_ids = io, files, key_ids
         self._names = [f"k{i}" for i in range(len(key_ids))]
         self._spill = tempfile.TemporaryDirectory(prefix="dativo-keys-")
-        self._db: duckdb.DuckDBPyConnection = duckdb.connect(config={
-            "memory_limit": _MEMORY_LIMIT, "temp_directory": self._spill.name, "threads": 2, "preserve_insertion_order": False})
+        self._db: duckdb.DuckDBPyConnection = duckdb.connect(
+            config={
+                "memory_limit": _MEMORY_LIMIT,
+                "temp_directory": self._spill.name,
+                "threads": 2,
+                "preserve_insertion_order": False,
+            }
+        )
         columns = ", ".join(self._names)
-        self._query(f"CREATE TEMP TABLE keys AS SELECT {columns}, max(ord) AS last, count(*) AS n FROM batch GROUP BY ALL",
-                    self._staged())
+        self._query(
+            f"CREATE TEMP TABLE keys AS SELECT {columns}, max(ord) AS last, count(*) AS n FROM batch GROUP BY ALL",
+            self._staged(),
+        )
         row = self._db.execute("SELECT count(*), coalesce(sum(n), 0) FROM keys").fetchone()
         assert row is not None
         self.distinct, self.rows = int(row[0]), int(row[1])
@@ -123,7 +132,8 @@ class KeyIndex:
         on = " AND ".join(f"batch.{n} = keys.{n}" for n in self._names)
         sql = f"SELECT batch.ord FROM batch SEMI JOIN keys ON {on}"  # noqa: S608  names are ours
         reader = _key_batches(self._io, file.file_path, self._key_ids, None)
-        return self._query(sql, reader).column(0).to_numpy()
+        positions: np.ndarray = self._query(sql, reader).column(0).to_numpy()
+        return positions
 
     def _staged(self) -> pa.RecordBatchReader:
         first = self._files[0].data_file.file_path
@@ -139,7 +149,7 @@ class KeyIndex:
     def _query(self, sql: str, reader: pa.RecordBatchReader) -> pa.Table:
         self._db.register("batch", reader)
         try:
-            return self._db.execute(sql).fetch_arrow_table()
+            return self._db.execute(sql).to_arrow_table()
         finally:
             self._db.unregister("batch")
 
@@ -151,7 +161,11 @@ def _parquet(io: FileIO, path: str) -> Iterator[pq.ParquetFile]:
 
 
 def _names_by_id(parquet: pq.ParquetFile) -> dict[int, str]:
-    return {int(f.metadata[b"PARQUET:field_id"]): f.name for f in parquet.schema_arrow if f.metadata and b"PARQUET:field_id" in f.metadata}
+    return {
+        int(f.metadata[b"PARQUET:field_id"]): f.name
+        for f in parquet.schema_arrow
+        if f.metadata and b"PARQUET:field_id" in f.metadata
+    }
 
 
 def _comparable(column: Any) -> Any:
@@ -180,7 +194,11 @@ def _key_batches(io: FileIO, path: str, key_ids: list[int], ordinals: np.ndarray
         start = 0
         with _parquet(io, path) as parquet:
             for batch in parquet.iter_batches(_BATCH_ROWS, columns=[names[i] for i in key_ids]):
-                rows = np.arange(start, start + batch.num_rows) if ordinals is None else ordinals[start : start + batch.num_rows]
+                rows = (
+                    np.arange(start, start + batch.num_rows)
+                    if ordinals is None
+                    else ordinals[start : start + batch.num_rows]
+                )
                 start += batch.num_rows
                 columns = [_comparable(batch.column(names[i])) for i in key_ids]
                 yield pa.record_batch([*columns, pa.array(rows, pa.int64())], schema=schema)
@@ -200,7 +218,10 @@ def existing_rows(table: Table, index: KeyIndex | None, key: tuple[str, ...], so
         return found
     summary = snapshot.summary.additional_properties if snapshot.summary else {}
     if int(summary.get("total-equality-deletes", "0")):
-        raise TargetError(f"table {'.'.join(table.name())} carries equality deletes of another engine; compact it there first", "refused")
+        raise TargetError(
+            f"table {'.'.join(table.name())} carries equality deletes of another engine; compact it there first",
+            "refused",
+        )
     file_id = table.schema().find_field(SOURCE_FILE).field_id if source_files else None
     for task in table.scan(row_filter=_filter(table, index, key, source_files)).plan_files():
         positions = [index.matches(task.file)] if index is not None else []
@@ -212,8 +233,9 @@ def existing_rows(table: Table, index: KeyIndex | None, key: tuple[str, ...], so
     return found
 
 
-def matching_rows(table: Table, row_filter: BooleanExpression, columns: tuple[str, ...],
-                  matches: Callable[[pa.RecordBatch], Any]) -> Positions:
+def matching_rows(
+    table: Table, row_filter: BooleanExpression, columns: tuple[str, ...], matches: Callable[[pa.RecordBatch], Any]
+) -> Positions:
     """Live rows of a table for which `matches` gives true.
 
     Args:
@@ -229,7 +251,9 @@ def matching_rows(table: Table, row_filter: BooleanExpression, columns: tuple[st
         with _parquet(table.io, task.file.file_path) as parquet:
             names = _names_by_id(parquet)
             for batch in parquet.iter_batches(_BATCH_ROWS, columns=[names[i] for i in ids]):
-                mask = pc.fill_null(matches(batch.select([names[i] for i in ids]).rename_columns(list(ids.values()))), False)
+                mask = pc.fill_null(
+                    matches(batch.select([names[i] for i in ids]).rename_columns(list(ids.values()))), False
+                )
                 hits.append(start + np.flatnonzero(mask.to_numpy(zero_copy_only=False)))
                 start += batch.num_rows
         gone = _deleted_positions(table.io, task.file.file_path, task.delete_files)
@@ -242,14 +266,12 @@ def _filter(table: Table, index: KeyIndex | None, key: tuple[str, ...], source_f
     if index is not None:
         if not isinstance(table.schema().find_field(key[0]).field_type, _PRUNABLE):
             return AlwaysTrue()
-        low, high = index.bounds()
         listed = index.listed()
-        parts.append(In(key[0], listed) if listed is not None
-                     else And(GreaterThanOrEqual(key[0], low), LessThanOrEqual(key[0], high)))
+        parts.append(among(key[0], listed) if listed is not None else And(*between(key[0], *index.bounds())))
     if source_files:
         if len(source_files) > _MAX_FILES_IN_FILTER:
             return AlwaysTrue()
-        parts.append(In(SOURCE_FILE, source_files))
+        parts.append(among(SOURCE_FILE, source_files))
     return parts[0] if len(parts) == 1 else Or(*parts)
 
 
@@ -282,20 +304,31 @@ def write_position_deletes(table: Table, positions: Positions, name: str) -> lis
     groups: dict[Any, list[tuple[DataFile, np.ndarray]]] = defaultdict(list)
     for file, rows in positions.by_file:
         groups[file.spec_id, file.partition].append((file, rows))
-    return [_write_delete_file(table, members, spec_id, partition, name)
-            for (spec_id, partition), members in groups.items()]
+    return [
+        _write_delete_file(table, members, spec_id, partition, name) for (spec_id, partition), members in groups.items()
+    ]
 
 
-def _write_delete_file(table: Table, members: list[tuple[DataFile, np.ndarray]], spec_id: int, partition: Any, name: str) -> DataFile:
+def _write_delete_file(
+    table: Table, members: list[tuple[DataFile, np.ndarray]], spec_id: int, partition: Any, name: str
+) -> DataFile:
     arrow = schema_to_pyarrow(POSITION_DELETE_SCHEMA, include_field_ids=True)
     path = table.location_provider().new_data_location(f"{name}-{uuid.uuid4().hex[:12]}-deletes.parquet")
     with table.io.new_output(path).create(overwrite=True) as stream:
         with pq.ParquetWriter(stream, arrow, compression="zstd", use_dictionary=["file_path"]) as writer:
-            for file, rows in sorted(members, key=lambda m: m[0].file_path):  # the specification wants file_path, pos order
-                paths = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([file.file_path]))
-                writer.write_table(pa.table([paths.cast(arrow.field(0).type), pa.array(rows, pa.int64())], schema=arrow))
+            for file, rows in sorted(
+                members, key=lambda m: m[0].file_path
+            ):  # the specification wants file_path, pos order
+                paths = pa.DictionaryArray.from_arrays(
+                    pa.array(np.zeros(len(rows), np.int32)), pa.array([file.file_path])
+                )
+                writer.write_table(
+                    pa.table([paths.cast(arrow.field(0).type), pa.array(rows, pa.int64())], schema=arrow)
+                )
         size = stream.tell()
     statistics = data_file_statistics_from_parquet_metadata(
-        writer.writer.metadata, compute_statistics_plan(POSITION_DELETE_SCHEMA, {"write.metadata.metrics.default": "full"}),
-        parquet_path_to_id_mapping(POSITION_DELETE_SCHEMA))
+        writer.writer.metadata,
+        compute_statistics_plan(POSITION_DELETE_SCHEMA, {"write.metadata.metrics.default": "full"}),
+        parquet_path_to_id_mapping(POSITION_DELETE_SCHEMA),
+    )
     return data_file(path, size, partition, spec_id, DataFileContent.POSITION_DELETES, statistics.to_serialized_dict())

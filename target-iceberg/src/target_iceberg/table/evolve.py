@@ -66,7 +66,9 @@ def _widens(old: IcebergType, new: IcebergType) -> bool:
         return old.scale == new.scale and old.precision < new.precision
     promotions = ((IntegerType, LongType), (FloatType, DoubleType))
     # Members of structs are resolved by name when the change is applied; what cannot be is refused there.
-    return not old.is_primitive and not new.is_primitive or any(isinstance(old, a) and isinstance(new, b) for a, b in promotions)
+    return (not old.is_primitive and not new.is_primitive) or any(
+        isinstance(old, a) and isinstance(new, b) for a, b in promotions
+    )
 
 
 def refuse_or_list(plan: StreamPlan, schema: Schema) -> list[str]:
@@ -79,10 +81,15 @@ def refuse_or_list(plan: StreamPlan, schema: Schema) -> list[str]:
     forbidden = found.lines if plan.evolution == "strict" else found.unsafe
     if forbidden:
         where = ".".join((*plan.namespace, plan.table))
-        now = ("set target.mode to merge in the contract, or change the contract" if not found.unsafe
-               else "change the contract, or load into a new table")
+        now = (
+            "set target.mode to merge in the contract, or change the contract"
+            if not found.unsafe
+            else "change the contract, or load into a new table"
+        )
         lines = "\n".join(f"  {line}" for line in forbidden)
-        raise TargetError(f"table {where} differs from its contract (- table, + contract):\n{lines}\n{now}", "evolution")
+        raise TargetError(
+            f"table {where} differs from its contract (- table, + contract):\n{lines}\n{now}", "evolution"
+        )
     # A narrower contract changes nothing in the table: absent columns are written as NULL.
     return [line for line in found.lines if line.startswith("+") or line.endswith(" required")]
 
@@ -94,7 +101,9 @@ def apply(transaction: Transaction, plan: StreamPlan) -> None:
         return
     existing = {f.name for f in schema.fields}
     # A column that comes to a table with rows is optional there; the contract's required is checked on each record.
-    columns = tuple(c if c.name in existing and schema.find_field(c.name).required else _optional(c) for c in plan.columns)
+    columns = tuple(
+        c if c.name in existing and schema.find_field(c.name).required else _optional(c) for c in plan.columns
+    )
     kept = {c.name for c in plan.columns}
     try:
         with transaction.update_schema() as update:
@@ -104,8 +113,9 @@ def apply(transaction: Transaction, plan: StreamPlan) -> None:
                     update.make_column_optional(f.name)
     except (ValidationError, ResolveError, ValueError) as e:
         where = ".".join((*plan.namespace, plan.table))
-        raise TargetError(f"table {where} cannot follow its contract: {e}; change the contract, or load into a new table",
-                          "evolution") from e
+        raise TargetError(
+            f"table {where} cannot follow its contract: {e}; change the contract, or load into a new table", "evolution"
+        ) from e
 
 
 def _optional(column: Column) -> Column:

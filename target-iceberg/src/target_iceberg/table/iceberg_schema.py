@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyiceberg.io.pyarrow import schema_to_pyarrow
@@ -50,13 +50,27 @@ if TYPE_CHECKING:
     from target_iceberg.load_plan import Column
 
 PRIMITIVES: dict[str, IcebergType] = {
-    "long": LongType(), "int": IntegerType(), "double": DoubleType(), "float": FloatType(), "boolean": BooleanType(),
-    "string": StringType(), "date": DateType(), "time": TimeType(), "timestamp": TimestampType(),
-    "timestamptz": TimestamptzType(), "uuid": UUIDType(), "binary": BinaryType(),
+    "long": LongType(),
+    "int": IntegerType(),
+    "double": DoubleType(),
+    "float": FloatType(),
+    "boolean": BooleanType(),
+    "string": StringType(),
+    "date": DateType(),
+    "time": TimeType(),
+    "timestamp": TimestampType(),
+    "timestamptz": TimestamptzType(),
+    "uuid": UUIDType(),
+    "binary": BinaryType(),
 }
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _CALL = re.compile(r"(\w+)\((?:(\d+),\s*)?([^)]+)\)")
-_TRANSFORMS = {"day": DayTransform, "month": MonthTransform, "year": YearTransform, "hour": HourTransform}
+_TRANSFORMS: dict[str, Any] = {
+    "day": DayTransform,
+    "month": MonthTransform,
+    "year": YearTransform,
+    "hour": HourTransform,
+}
 
 
 def iceberg_type(column: Column, ids: Iterator[int]) -> IcebergType:
@@ -72,10 +86,18 @@ def iceberg_type(column: Column, ids: Iterator[int]) -> IcebergType:
         return ListType(element_id=next(ids), element=iceberg_type(element, ids), element_required=element.required)
     if column.type == "map":
         key, value = column.fields
-        return MapType(key_id=next(ids), key_type=iceberg_type(key, ids), value_id=next(ids),
-                       value_type=iceberg_type(value, ids), value_required=value.required)
-    raise TargetError(f"column {column.name}: no such type {column.type!r}; known are {', '.join(PRIMITIVES)}, decimal(p,s), struct, "
-                      "list, map", "configuration")
+        return MapType(
+            key_id=next(ids),
+            key_type=iceberg_type(key, ids),
+            value_id=next(ids),
+            value_type=iceberg_type(value, ids),
+            value_required=value.required,
+        )
+    raise TargetError(
+        f"column {column.name}: no such type {column.type!r}; known are {', '.join(PRIMITIVES)}, decimal(p,s), struct, "
+        "list, map",
+        "configuration",
+    )
 
 
 def nested_fields(columns: Iterable[Column], ids: Iterator[int]) -> list[NestedField]:
@@ -88,8 +110,11 @@ def iceberg_schema(columns: Iterable[Column], key: tuple[str, ...] = ()) -> Sche
     """Schema of a new table; key columns are its identifier fields where the specification allows it."""
     fields = nested_fields(columns, itertools.count(1))
     by_name = {f.name: f for f in fields}
-    allowed = [by_name[k] for k in key if k in by_name and by_name[k].required
-               and not isinstance(by_name[k].field_type, (DoubleType, FloatType))]
+    allowed = [
+        by_name[k]
+        for k in key
+        if k in by_name and by_name[k].required and not isinstance(by_name[k].field_type, (DoubleType, FloatType))
+    ]
     return Schema(*fields, identifier_field_ids=[f.field_id for f in allowed] if len(allowed) == len(key) else [])
 
 
@@ -121,7 +146,7 @@ def column_paths(schema: Schema) -> dict[str, int]:
     return {name: schema.find_field(name).field_id for name in schema.column_names}
 
 
-def _transform(expression: str) -> tuple[str, str, Transform]:
+def _transform(expression: str) -> tuple[str, str, Transform[Any, Any]]:
     m = _CALL.fullmatch(expression.strip())
     if m is None:
         return expression.strip(), expression.strip(), IdentityTransform()
@@ -132,8 +157,11 @@ def _transform(expression: str) -> tuple[str, str, Transform]:
         return column, f"{column}_bucket", BucketTransform(int(number))
     if name == "truncate" and number:
         return column, f"{column}_trunc", TruncateTransform(int(number))
-    raise TargetError(f"partitioning {expression!r}: write a column, or day(c), month(c), year(c), hour(c), bucket(n, c), "
-                      "truncate(n, c)", "configuration")
+    raise TargetError(
+        f"partitioning {expression!r}: write a column, or day(c), month(c), year(c), hour(c), bucket(n, c), "
+        "truncate(n, c)",
+        "configuration",
+    )
 
 
 def partition_spec(schema: Schema, partition_by: tuple[str, ...]) -> PartitionSpec:
@@ -144,6 +172,8 @@ def partition_spec(schema: Schema, partition_by: tuple[str, ...]) -> PartitionSp
         try:
             source = schema.find_field(column)
         except ValueError as e:
-            raise TargetError(f"partitioning {expression!r}: the table has no column {column!r}", "configuration") from e
+            raise TargetError(
+                f"partitioning {expression!r}: the table has no column {column!r}", "configuration"
+            ) from e
         fields.append(PartitionField(source_id=source.field_id, field_id=1000 + i, transform=transform, name=name))
     return PartitionSpec(*fields)

@@ -32,7 +32,13 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
-UNKNOWN_OUTCOME = (RequestException, ServerError, ServiceUnavailableError, CommitStateUnknownException, OperationalError)
+UNKNOWN_OUTCOME = (
+    RequestException,
+    ServerError,
+    ServiceUnavailableError,
+    CommitStateUnknownException,
+    OperationalError,
+)
 """After these a commit may or may not have landed: the table must be read again before anything else is done.
 (A REST catalog answers 429 with TooManyRequestsError, a child of RESTError that pyiceberg 0.12 raises as ServerError.)"""
 
@@ -42,14 +48,18 @@ BUSY_TIMEOUT_S = 30
 def catalog_error(e: BaseException, where: str) -> TargetError:
     """Translate what a catalog library raised into a message with a remedy."""
     if isinstance(e, (UnauthorizedError, ForbiddenError)):
-        return TargetError(f"{where}: the lake catalog refuses access: {e}; check the credentials of the target", "lake")
+        return TargetError(
+            f"{where}: the lake catalog refuses access: {e}; check the credentials of the target", "lake"
+        )
     text = str(getattr(e, "orig", None) or e).splitlines()[0][:500]
     lowered = text.lower()
     if "readonly" in lowered or "read-only" in lowered or "unable to open" in lowered:
-        return TargetError(f"{where}: the lake catalog cannot be written: {text}; check permissions of the directory", "storage")
+        return TargetError(
+            f"{where}: the lake catalog cannot be written: {text}; check permissions of the directory", "storage"
+        )
     if "disk is full" in lowered or "disk i/o error" in lowered:
         return RetryableError(f"{where}: no room for the lake catalog: {text}; free space and run again", "storage")
-    if isinstance(e, UNKNOWN_OUTCOME) or isinstance(e, CommitFailedException):
+    if isinstance(e, (*UNKNOWN_OUTCOME, CommitFailedException)):
         return RetryableError(f"{where}: the lake catalog does not answer as it should: {text}", "lake")
     return TargetError(f"{where}: the lake catalog failed: {text}", "lake")
 
@@ -57,8 +67,11 @@ def catalog_error(e: BaseException, where: str) -> TargetError:
 def storage_error(e: OSError, where: str) -> TargetError:
     """Translate a failed read or write of a file of the lake."""
     reason = e.strerror or str(e).splitlines()[0][:500]
-    return RetryableError(f"{where}: cannot write or read files of the lake: {reason}; nothing was published. Free space or mend "
-                          "the permissions, then run again", "storage")
+    return RetryableError(
+        f"{where}: cannot write or read files of the lake: {reason}; nothing was published. Free space or mend "
+        "the permissions, then run again",
+        "storage",
+    )
 
 
 @contextmanager
@@ -66,8 +79,16 @@ def lake_errors(where: str) -> Iterator[None]:
     """Let only TargetError out of a block that talks to the catalog or its storage."""
     try:
         yield
-    except (RequestException, ServerError, ServiceUnavailableError, CommitStateUnknownException, DBAPIError,
-            UnauthorizedError, ForbiddenError, CommitFailedException) as e:
+    except (
+        RequestException,
+        ServerError,
+        ServiceUnavailableError,
+        CommitStateUnknownException,
+        DBAPIError,
+        UnauthorizedError,
+        ForbiddenError,
+        CommitFailedException,
+    ) as e:
         raise catalog_error(e, where) from e
     except LoadPlanError as e:
         raise TargetError(f"{where}: {e}", "configuration") from e
@@ -94,8 +115,11 @@ def _writable(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if not os.access(directory, os.W_OK | os.X_OK):
         mode = stat.filemode(directory.stat().st_mode)
-        raise TargetError(f"{directory}: the directory of the lake is not writable ({mode}); give the user that runs Dativo "
-                          "write permission", "storage")
+        raise TargetError(
+            f"{directory}: the directory of the lake is not writable ({mode}); give the user that runs Dativo "
+            "write permission",
+            "storage",
+        )
 
 
 def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None:
@@ -105,8 +129,11 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
         TargetError: it cannot be reached, read or made.
     """
     if catalog.kind == "nessie":
-        raise TargetError("target connection.nessie: publishing on Nessie is not part of this version; leave nessie out to use "
-                          "the embedded lake catalog", "configuration")
+        raise TargetError(
+            "target connection.nessie: publishing on Nessie is not part of this version; leave nessie out to use "
+            "the embedded lake catalog",
+            "configuration",
+        )
     if catalog.kind == "pyiceberg":
         with lake_errors(f"lake catalog {catalog.name}"):
             return load_catalog(catalog.name, **{k: expand(v) for k, v in catalog.properties.items()})

@@ -39,7 +39,9 @@ def find_orphans(lake: Lakehouse, plan: StreamPlan, *, older_than_s: float, dele
         TargetError: the catalog is not embedded.
     """
     if lake.settings.kind != "embedded":
-        raise TargetError(f"{address(plan)}: cleaning is only for embedded lakes; use the catalog's own garbage collection", "refused")
+        raise TargetError(
+            f"{address(plan)}: cleaning is only for embedded lakes; use the catalog's own garbage collection", "refused"
+        )
     table = lake.load(plan)
     directory = embedded_location(lake.settings).joinpath("warehouse", *plan.namespace, plan.table)
     if not directory.is_dir():
@@ -47,8 +49,11 @@ def find_orphans(lake: Lakehouse, plan: StreamPlan, *, older_than_s: float, dele
     local = pafs.LocalFileSystem()
     before = dt.datetime.now(tz=dt.timezone.utc) - dt.timedelta(seconds=older_than_s)
     referenced = set() if table is None else _referenced(table)
-    found = [f for f in local.get_file_info(pafs.FileSelector(str(directory), recursive=True))
-             if f.type == pafs.FileType.File and f.mtime < before and f.path not in referenced]
+    found = [
+        f
+        for f in local.get_file_info(pafs.FileSelector(str(directory), recursive=True))
+        if f.type == pafs.FileType.File and f.mtime < before and f.path not in referenced
+    ]
     if delete:
         for f in found:
             local.delete_file(f.path)

@@ -28,7 +28,12 @@ def writer_options(table: pa.Table) -> dict[str, Any]:
             delta[path] = "DELTA_BINARY_PACKED"
         elif _has_few_values(column):
             dictionary.append(path)
-    return {"compression": "zstd", "compression_level": 1, "use_dictionary": dictionary or False, "column_encoding": delta or None}
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": dictionary or False,
+        "column_encoding": delta or None,
+    }
 
 
 def _leaves(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray | pa.Array]]:

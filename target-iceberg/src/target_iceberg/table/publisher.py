@@ -21,7 +21,7 @@ from target_iceberg.table.deletes import KeyIndex, Positions, existing_rows, wri
 from target_iceberg.table.iceberg_schema import column_paths
 from target_iceberg.table.lake_catalog import UNKNOWN_OUTCOME, catalog_error, ensure_namespace, lake_errors
 from target_iceberg.table.snapshot import RowDelta
-from target_iceberg.table.stage import BASE_PROPERTIES, address
+from target_iceberg.table.stage import BASE_PROPERTIES, address, staged_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,9 @@ def publish_table(lake: Lakehouse, streams: list[StreamPublish], commit_id: str,
             return attempt.run()
         except (CommitFailedException, TableAlreadyExistsError) as e:
             attempt.discard()  # proves that nothing landed
-            error: TargetError = RetryableError(f"{where}: other writers kept committing for {DEADLINE_S:.0f} s ({e}); run again", "conflict")
+            error: TargetError = RetryableError(
+                f"{where}: other writers kept committing for {DEADLINE_S:.0f} s ({e}); run again", "conflict"
+            )
             cause: BaseException = e
         except UNKNOWN_OUTCOME as e:
             # Whether it landed is read from the table at the start of the next attempt.
@@ -124,7 +126,7 @@ class _Attempt:
         self._check_bookmarks()
         if self._table is None:
             ensure_namespace(self._lake.catalog, self._plan.namespace)
-        transaction = self._lake.begin(self._streams[0].stage.steps[0])
+        transaction = self._lake.begin(self._streams[0].stage.steps[0], self._table)
         for s in self._streams:
             for step in s.stage.steps:
                 evolve.apply(transaction, step)
@@ -146,17 +148,26 @@ class _Attempt:
             return None
         snapshot_id = next(iter(mine.values())).snapshot_id
         snapshot = table.metadata.snapshot_by_id(snapshot_id)
-        replaced = snapshot.summary.additional_properties.get("dativo.rows-replaced", "0") if snapshot and snapshot.summary else "0"
+        replaced = (
+            snapshot.summary.additional_properties.get("dativo.rows-replaced", "0")
+            if snapshot and snapshot.summary
+            else "0"
+        )
         return Published(snapshot_id, int(replaced), mine)
 
     def _check_bookmarks(self) -> None:
         """Compare and set: a stream is committed only on top of the bookmark that its run started from."""
         for s in self._streams:
             now = None if self._table is None else self._lake.bookmark(self._table.metadata, s.plan.stream)
-            if (now.n if now else 0) != s.stage.start_n or (now and s.stage.start and not bookmarks.same(now.state, s.stage.start.state)):
+            if (now.n if now else 0) != s.stage.start_n or (
+                now and s.stage.start and not bookmarks.same(now.state, s.stage.start.state)
+            ):
                 by = f"run {now.run_id}" if now else "whoever dropped the table"
-                raise RetryableError(f"stream {s.plan.stream}: overtaken by {by} on {address(s.plan)}; nothing of this stream was "
-                                     "published, run again", "overtaken")
+                raise RetryableError(
+                    f"stream {s.plan.stream}: overtaken by {by} on {address(s.plan)}; nothing of this stream was "
+                    "published, run again",
+                    "overtaken",
+                )
 
     def _check_field_ids(self, transaction: Transaction) -> None:
         """Files are committed only under the field ids with which they were written."""
@@ -164,10 +175,17 @@ class _Attempt:
         for s in self._streams:
             for f in s.files:
                 moved = [c for c, i in f.column_ids.items() if now.get(c) != i]
-                remade = s.stage.table_existed and self._table is not None and f.table_uuid != str(self._table.metadata.table_uuid)
+                remade = (
+                    s.stage.table_existed
+                    and self._table is not None
+                    and f.table_uuid != str(self._table.metadata.table_uuid)
+                )
                 if moved or remade or (s.stage.table_existed and self._table is None):
-                    raise RetryableError(f"{address(s.plan)}: the table was changed by somebody else while the run staged its files "
-                                         f"({', '.join(moved) or 'dropped or made anew'}); nothing was published, run again", "conflict")
+                    raise RetryableError(
+                        f"{address(s.plan)}: the table was changed by somebody else while the run staged its files "
+                        f"({', '.join(moved) or 'dropped or made anew'}); nothing was published, run again",
+                        "conflict",
+                    )
 
     def _commit(self, transaction: Transaction) -> Published:
         replace = self._plan.write_mode == "replace"
@@ -176,18 +194,28 @@ class _Attempt:
         positions = Positions([*existing.by_file, *unwanted])
         rows_replaced = self._live_rows() if replace else existing.rows
         summary = {k: v for s in self._streams for k, v in s.receipt.items()}
-        summary |= {"dativo.run-id": self._run_id, "dativo.commit-id": self._commit_id, "dativo.tenant": self._lake.tenant,
-                    "dativo.job": self._lake.job, "dativo.rows-replaced": str(rows_replaced)}
-        delta = RowDelta(transaction, transaction._table.io, replace_all=replace,  # noqa: SLF001  no public access
-                         overwrite=bool(replace or positions.by_file), snapshot_properties=summary)
+        summary |= {
+            "dativo.run-id": self._run_id,
+            "dativo.commit-id": self._commit_id,
+            "dativo.tenant": self._lake.tenant,
+            "dativo.job": self._lake.job,
+            "dativo.rows-replaced": str(rows_replaced),
+        }
+        delta = RowDelta(
+            transaction,
+            staged_table(transaction).io,
+            replace_all=replace,
+            overwrite=bool(replace or positions.by_file),
+            snapshot_properties=summary,
+        )
         marks = {s.plan.stream: self._next_bookmark(s, delta) for s in self._streams}
         for s in self._streams:
             key = f"{self._lake.tenant}.{self._lake.job}.{s.plan.stream}"
             summary[bookmarks.SUMMARY_PREFIX + key] = bookmarks.encode(marks[s.plan.stream])
-            for f in s.files:
-                delta.append_data_file(f.data_file)
+            for staged in s.files:
+                delta.append_data_file(staged.data_file)
         if positions.by_file:
-            files = write_position_deletes(transaction._table, positions, self._run_id)  # noqa: SLF001
+            files = write_position_deletes(staged_table(transaction), positions, self._run_id)
             self._delete_paths = [f.file_path for f in files]
             for f in files:
                 delta.add_position_deletes(f)
@@ -222,15 +250,25 @@ class _Attempt:
     def _next_bookmark(self, s: StreamPublish, delta: RowDelta) -> Bookmark:
         start = s.stage.start
         state = s.state if s.state is not None else (start.state if start else None)
-        return Bookmark(n=s.stage.start_n + 1, commit_id=self._commit_id, snapshot_id=delta.snapshot_id,
-                        sequence_number=delta.sequence_number, run_id=self._run_id, fingerprint=s.plan.fingerprint, state=state)
+        return Bookmark(
+            n=s.stage.start_n + 1,
+            commit_id=self._commit_id,
+            snapshot_id=delta.snapshot_id,
+            sequence_number=delta.sequence_number,
+            run_id=self._run_id,
+            fingerprint=s.plan.fingerprint,
+            state=state,
+        )
 
     def _properties(self, marks: dict[str, Bookmark]) -> dict[str, str]:
         wanted = {k: v for k, v in {**self._plan.properties, **BASE_PROPERTIES}.items() if k != "format-version"}
         if self._table is not None:  # a table that was adopted stays marked as made by somebody else
             current = self._table.metadata.properties
             wanted = {k: v for k, v in wanted.items() if current.get(k) != v and k != "dativo.created-by"}
-        names = {bookmarks.property_name(self._lake.tenant, self._lake.job, stream): bookmarks.encode(b) for stream, b in marks.items()}
+        names = {
+            bookmarks.property_name(self._lake.tenant, self._lake.job, stream): bookmarks.encode(b)
+            for stream, b in marks.items()
+        }
         return {**wanted, **names}
 
 
@@ -249,14 +287,23 @@ def reset_bookmark(lake: Lakehouse, plan: StreamPlan, commit_id: str, run_id: st
             with table.transaction() as transaction:
                 summary = {"dativo.run-id": run_id, "dativo.reset": plan.stream}
                 delta = RowDelta(transaction, table.io, replace_all=False, overwrite=False, snapshot_properties=summary)
-                after = msgspec.structs.replace(now, n=now.n + 1, commit_id=commit_id, run_id=run_id, state=None,
-                                                snapshot_id=delta.snapshot_id, sequence_number=delta.sequence_number)
+                after = msgspec.structs.replace(
+                    now,
+                    n=now.n + 1,
+                    commit_id=commit_id,
+                    run_id=run_id,
+                    state=None,
+                    snapshot_id=delta.snapshot_id,
+                    sequence_number=delta.sequence_number,
+                )
                 text = bookmarks.encode(after)
                 summary[bookmarks.SUMMARY_PREFIX + f"{lake.tenant}.{lake.job}.{plan.stream}"] = text
                 transaction.set_properties({bookmarks.property_name(lake.tenant, lake.job, plan.stream): text})
                 delta.commit()
         except (CommitFailedException, NoSuchTableError) as e:
             if not backoff.wait():
-                raise RetryableError(f"{address(plan)}: other writers kept committing ({e}); run again", "conflict") from e
+                raise RetryableError(
+                    f"{address(plan)}: other writers kept committing ({e}); run again", "conflict"
+                ) from e
         else:
             return after

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.expressions import And, EqualTo, GreaterThan
+from pyiceberg.expressions import And
 
 from target_iceberg.load_plan import Column, StreamPlan
 from target_iceberg.table.deletes import Positions, matching_rows
+from target_iceberg.table.filters import equal, greater
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.publisher import StreamPublish, publish_table
 from target_iceberg.table.stage import Lakehouse, address, open_stage
@@ -24,20 +25,45 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 SUFFIX = "__rejects"
-_TYPES = {"tenant": "string", "job": "string", "run_id": "string", "stream": "string", "n": "long", "source_file": "string",
-          "source_record": "long", "rule": "string", "column": "string", "value": "string", "message": "string", "record": "string",
-          "contract_name": "string", "contract_version": "string", "rejected_at": "timestamptz"}
+_TYPES = {
+    "tenant": "string",
+    "job": "string",
+    "run_id": "string",
+    "stream": "string",
+    "n": "long",
+    "source_file": "string",
+    "source_record": "long",
+    "rule": "string",
+    "column": "string",
+    "value": "string",
+    "message": "string",
+    "record": "string",
+    "contract_name": "string",
+    "contract_version": "string",
+    "rejected_at": "timestamptz",
+}
 COLUMNS = tuple(Column(name=name, type=word) for name, word in _TYPES.items())
 
 
 def rejects_plan(plan: StreamPlan) -> StreamPlan:
     """Load plan of the rejects of a stream's table."""
-    return StreamPlan(stream=plan.stream + SUFFIX, namespace=plan.namespace, table=plan.table + SUFFIX, columns=COLUMNS, write_mode="append",
-                      evolution="merge", adopt=True, at_least_once=True, partition_by=(),
-                      fingerprint=hashlib.sha256(plan.stream.encode()).hexdigest())
+    return StreamPlan(
+        stream=plan.stream + SUFFIX,
+        namespace=plan.namespace,
+        table=plan.table + SUFFIX,
+        columns=COLUMNS,
+        write_mode="append",
+        evolution="merge",
+        adopt=True,
+        at_least_once=True,
+        partition_by=(),
+        fingerprint=hashlib.sha256(plan.stream.encode()).hexdigest(),
+    )
 
 
-def publish_rejects(lake: Lakehouse, plan: StreamPlan, rejects: pa.Table, table_n: int, commit_id: str, run_id: str) -> bool:
+def publish_rejects(
+    lake: Lakehouse, plan: StreamPlan, rejects: pa.Table, table_n: int, commit_id: str, run_id: str
+) -> bool:
     """Publish the rejects of one stream, and take away those of its withheld runs, whose records were read again.
 
     Args:
@@ -58,19 +84,27 @@ def publish_rejects(lake: Lakehouse, plan: StreamPlan, rejects: pa.Table, table_
         if not rejects.num_rows and not stale.rows:
             return False
         stage = open_stage(lake, target)
-        writer = DataFileWriter(stage.table, stage.schema, stage.spec, target.target_file_size_bytes, f"{run_id}-rejects")
+        writer = DataFileWriter(
+            stage.table, stage.schema, stage.spec, target.target_file_size_bytes, f"{run_id}-rejects"
+        )
         writer.write(rejects)
-        publish = StreamPublish(stage, writer.close(), None, also_delete=lambda t: _withheld(t, lake, plan.stream, table_n))
+        publish = StreamPublish(
+            stage, writer.close(), None, also_delete=lambda t: _withheld(t, lake, plan.stream, table_n)
+        )
         publish_table(lake, [publish], commit_id, run_id)
     return True
 
 
 def _withheld(table: Table, lake: Lakehouse, stream: str, table_n: int) -> Positions:
-    row_filter = And(EqualTo("tenant", lake.tenant), EqualTo("job", lake.job), EqualTo("stream", stream), GreaterThan("n", table_n))
+    row_filter = And(
+        equal("tenant", lake.tenant), equal("job", lake.job), equal("stream", stream), greater("n", table_n)
+    )
 
     def matches(batch: pa.RecordBatch) -> pa.Array:
-        same = [pc.equal(batch.column(name).cast(pa.string()), value)
-                for name, value in (("tenant", lake.tenant), ("job", lake.job), ("stream", stream))]
+        same = [
+            pc.equal(batch.column(name).cast(pa.string()), value)
+            for name, value in (("tenant", lake.tenant), ("job", lake.job), ("stream", stream))
+        ]
         return pc.and_(pc.and_(pc.and_(*same[:2]), same[2]), pc.greater(batch.column("n"), table_n))
 
     return matching_rows(table, row_filter, ("tenant", "job", "stream", "n"), matches)

@@ -43,10 +43,21 @@ class RowDelta(_FastAppendFiles):
         snapshot_properties: the receipt.
     """
 
-    def __init__(self, transaction: Transaction, io: Any, *, replace_all: bool, overwrite: bool,
-                 snapshot_properties: dict[str, str]) -> None:
-        super().__init__(operation=Operation.OVERWRITE if overwrite else Operation.APPEND, transaction=transaction, io=io,
-                         snapshot_properties=snapshot_properties)
+    def __init__(
+        self,
+        transaction: Transaction,
+        io: Any,
+        *,
+        replace_all: bool,
+        overwrite: bool,
+        snapshot_properties: dict[str, str],
+    ) -> None:
+        super().__init__(
+            operation=Operation.OVERWRITE if overwrite else Operation.APPEND,
+            transaction=transaction,
+            io=io,
+            snapshot_properties=snapshot_properties,
+        )
         self._replace_all = replace_all
         self._position_deletes: list[DataFile] = []
 
@@ -64,14 +75,25 @@ class RowDelta(_FastAppendFiles):
             return []
         head = self._head()
         # The fast append of PyIceberg drops manifests without live entries; a delete manifest always counts as live.
-        return [] if head is None else [m for m in head.manifests(io=self._io)
-                                        if m.content == ManifestContent.DELETES or m.has_added_files() or m.has_existing_files()]
+        return (
+            []
+            if head is None
+            else [
+                m
+                for m in head.manifests(io=self._io)
+                if m.content == ManifestContent.DELETES or m.has_added_files() or m.has_existing_files()
+            ]
+        )
 
     def _deleted_entries(self) -> list[ManifestEntry]:
         head = self._head()
         if not self._replace_all or head is None:
             return []
-        live = [(m.content, e) for m in head.manifests(io=self._io) for e in m.fetch_manifest_entry(io=self._io, discard_deleted=True)]
+        live = [
+            (m.content, e)
+            for m in head.manifests(io=self._io)
+            for e in m.fetch_manifest_entry(io=self._io, discard_deleted=True)
+        ]
         # Delete files go with the data they cover: counted in the summary, but they need no entry of their own.
         self._deleted_data_files = {e.data_file for _, e in live}
         return [self._as_deleted(e) for content, e in live if content == ManifestContent.DATA]
@@ -80,12 +102,20 @@ class RowDelta(_FastAppendFiles):
         """Nothing to prune: a replace drops all files whatever their partition."""
 
     def _as_deleted(self, entry: ManifestEntry) -> ManifestEntry:
-        return ManifestEntry.from_args(status=ManifestEntryStatus.DELETED, snapshot_id=self._snapshot_id,
-                                       sequence_number=entry.sequence_number, file_sequence_number=entry.file_sequence_number,
-                                       data_file=entry.data_file)
+        return ManifestEntry.from_args(
+            status=ManifestEntryStatus.DELETED,
+            snapshot_id=self._snapshot_id,
+            sequence_number=entry.sequence_number,
+            file_sequence_number=entry.file_sequence_number,
+            data_file=entry.data_file,
+        )
 
     def _head(self) -> Any:
-        return None if self._parent_snapshot_id is None else self._transaction.table_metadata.snapshot_by_id(self._parent_snapshot_id)
+        return (
+            None
+            if self._parent_snapshot_id is None
+            else self._transaction.table_metadata.snapshot_by_id(self._parent_snapshot_id)
+        )
 
     def _process_manifests(self, manifests: list[ManifestFile]) -> list[ManifestFile]:
         by_spec: dict[int, list[DataFile]] = defaultdict(list)
@@ -94,12 +124,20 @@ class RowDelta(_FastAppendFiles):
         return [self._delete_manifest(spec_id, files) for spec_id, files in sorted(by_spec.items())] + manifests
 
     def _delete_manifest(self, spec_id: int, files: list[DataFile]) -> ManifestFile:
-        with _DeleteManifestWriter(self.spec(spec_id), self.schema(), self.new_manifest_output(), self._snapshot_id,
-                                   self._compression) as writer:
+        with _DeleteManifestWriter(
+            self.spec(spec_id), self.schema(), self.new_manifest_output(), self._snapshot_id, self._compression
+        ) as writer:
             for file in files:
                 assert file.content == DataFileContent.POSITION_DELETES
-                writer.add(ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, snapshot_id=self._snapshot_id,
-                                                   sequence_number=None, file_sequence_number=None, data_file=file))
+                writer.add(
+                    ManifestEntry.from_args(
+                        status=ManifestEntryStatus.ADDED,
+                        snapshot_id=self._snapshot_id,
+                        sequence_number=None,
+                        file_sequence_number=None,
+                        data_file=file,
+                    )
+                )
         return writer.to_manifest_file()
 
     def _summary(self, snapshot_properties: dict[str, str] | None = None) -> Any:

@@ -49,9 +49,8 @@ class Lakehouse:
         """The table of a stream as it stands now."""
         return load_table(self.catalog, plan.namespace, plan.table)
 
-    def begin(self, plan: StreamPlan) -> Transaction:
-        """A transaction on the table, or one that makes it; nothing is visible before its commit."""
-        table = self.load(plan)
+    def begin(self, plan: StreamPlan, table: Table | None) -> Transaction:
+        """A transaction on the table as it was loaded, or one that makes it; nothing is visible before its commit."""
         if table is not None:
             return table.transaction()
         schema = iceberg_schema(plan.columns, plan.key)
@@ -61,8 +60,12 @@ class Lakehouse:
         else:
             ensure_namespace(self.catalog, plan.namespace)
         return self.catalog.create_table_transaction(
-            (*plan.namespace, plan.table), schema, location=location, partition_spec=partition_spec(schema, plan.partition_by),
-            properties={**plan.properties, **BASE_PROPERTIES})
+            (*plan.namespace, plan.table),
+            schema,
+            location=location,
+            partition_spec=partition_spec(schema, plan.partition_by),
+            properties={**plan.properties, **BASE_PROPERTIES},
+        )
 
     def bookmark(self, metadata: TableMetadata, stream: str) -> Bookmark | None:
         """The bookmark of one of the job's streams that is in force in a table."""
@@ -91,6 +94,11 @@ class Stage:
         return 0 if self.start is None else self.start.n
 
 
+def staged_table(transaction: Transaction) -> Table:
+    """The table that a transaction works on, also one that does not exist yet; PyIceberg has no public access to it."""
+    return transaction._table  # noqa: SLF001
+
+
 def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
     """Look at the table of a stream and prepare staging.
 
@@ -103,9 +111,10 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
     """
     plan = steps[-1]
     with lake_errors(address(plan)):
-        transaction = lake.begin(steps[0])
+        found = lake.load(plan)
+        transaction = lake.begin(steps[0], found)
         metadata: Any = transaction.table_metadata
-        existed = transaction._table.metadata_location is not None and lake.load(plan) is not None  # noqa: SLF001
+        existed = lake.load(plan) is not None
         start = lake.bookmark(metadata, plan.stream) if existed else None
         changes: list[str] = []
         if existed:
@@ -114,8 +123,16 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
         for step in steps:
             evolve.apply(transaction, step)
         metadata = transaction.table_metadata
-        return Stage(plan=plan, start=start, table_existed=existed, table=transaction._table, schema=metadata.schema(),  # noqa: SLF001
-                     spec=metadata.spec(), changes=changes, steps=steps)
+        return Stage(
+            plan=plan,
+            start=start,
+            table_existed=existed,
+            table=staged_table(transaction),
+            schema=metadata.schema(),
+            spec=metadata.spec(),
+            changes=changes,
+            steps=steps,
+        )
 
 
 def refuse_write_mode(lake: Lakehouse, plan: StreamPlan, metadata: TableMetadata, start: Bookmark | None) -> None:
@@ -130,19 +147,35 @@ def refuse_write_mode(lake: Lakehouse, plan: StreamPlan, metadata: TableMetadata
     others = sorted(p for p in metadata.properties if p.startswith(bookmarks.PREFIX) and not p.startswith(mine))
     if plan.write_mode == "replace":
         if others:
-            raise TargetError(f"{where}: replace would drop rows of {', '.join(p[len(bookmarks.PREFIX):] for p in others)}; use upsert "
-                              "or append, or another table", "refused")
+            raise TargetError(
+                f"{where}: replace would drop rows of {', '.join(p[len(bookmarks.PREFIX) :] for p in others)}; use upsert "
+                "or append, or another table",
+                "refused",
+            )
         if foreign and not plan.adopt:
-            raise TargetError(f"{where}: Dativo did not make this table, replace would drop its rows; set target.adopt: true in the "
-                              "job to allow it", "refused")
-    elif start is None and plan.write_mode == "append" and not plan.replace_files and not plan.adopt and _has_rows(metadata):
-        if foreign or not others:
-            raise TargetError(f"{where}: the table has rows that no bookmark of this job accounts for, append could double them; set "
-                              "target.adopt: true in the job to allow it, or use upsert with a key", "refused")
-    if start is not None and start.state is not None and start.fingerprint != plan.fingerprint and plan.write_mode != "replace":
-        raise TargetError(f"stream {plan.stream}: its bookmark in {where} belongs to another source (connection, object, cursor or filter "
-                          "changed); read all again with: dativo run --full-refresh, or forget the bookmark with: dativo state reset",
-                          "refused")
+            raise TargetError(
+                f"{where}: Dativo did not make this table, replace would drop its rows; set target.adopt: true in the "
+                "job to allow it",
+                "refused",
+            )
+    unaccounted = start is None and not plan.replace_files and not plan.adopt and (foreign or not others)
+    if plan.write_mode == "append" and unaccounted and _has_rows(metadata):
+        raise TargetError(
+            f"{where}: the table has rows that no bookmark of this job accounts for, append could double them; set "
+            "target.adopt: true in the job to allow it, or use upsert with a key",
+            "refused",
+        )
+    if (
+        start is not None
+        and start.state is not None
+        and start.fingerprint != plan.fingerprint
+        and plan.write_mode != "replace"
+    ):
+        raise TargetError(
+            f"stream {plan.stream}: its bookmark in {where} belongs to another source (connection, object, cursor or filter "
+            "changed); read all again with: dativo run --full-refresh, or forget the bookmark with: dativo state reset",
+            "refused",
+        )
 
 
 def _has_rows(metadata: TableMetadata) -> bool:

@@ -80,7 +80,9 @@ class DataFileWriter:
         name: distinguishes this writer's files, e.g. the run id.
     """
 
-    def __init__(self, table: Table, schema: Schema, spec: PartitionSpec, target_file_size_bytes: int, name: str) -> None:
+    def __init__(
+        self, table: Table, schema: Schema, spec: PartitionSpec, target_file_size_bytes: int, name: str
+    ) -> None:
         self.schema, self.spec = schema, spec
         self.files: list[StagedFile] = []
         self.rows = 0
@@ -103,7 +105,8 @@ class DataFileWriter:
     @property
     def bytes_on_disk(self) -> int:
         """Bytes of all files, open ones as far as flushed."""
-        return sum(f.data_file.file_size_in_bytes for f in self.files) + sum(o.stream.tell() for o in self._open.values())
+        closed = sum(int(f.data_file.file_size_in_bytes) for f in self.files)
+        return closed + sum(int(o.stream.tell()) for o in self._open.values())
 
     def write(self, table: pa.Table) -> None:
         """Take rows; columns by name in any order, absent ones become NULL.
@@ -194,17 +197,41 @@ class DataFileWriter:
         size = o.stream.tell()
         o.stream.close()
         del self._open[partition]
-        statistics = data_file_statistics_from_parquet_metadata(o.writer.writer.metadata, self._statistics, self._path_ids)
-        self.files.append(StagedFile(
-            data_file=data_file(o.path, size, Record() if o.key is None else o.key.partition, self.spec.spec_id,
-                                DataFileContent.DATA, statistics.to_serialized_dict()),
-            table_uuid=self._table_uuid, column_ids=self._column_ids, segments=tuple(o.segments)))
+        statistics = data_file_statistics_from_parquet_metadata(
+            o.writer.writer.metadata, self._statistics, self._path_ids
+        )
+        self.files.append(
+            StagedFile(
+                data_file=data_file(
+                    o.path,
+                    size,
+                    Record() if o.key is None else o.key.partition,
+                    self.spec.spec_id,
+                    DataFileContent.DATA,
+                    statistics.to_serialized_dict(),
+                ),
+                table_uuid=self._table_uuid,
+                column_ids=self._column_ids,
+                segments=tuple(o.segments),
+            )
+        )
 
 
-def data_file(path: str, size: int, partition: Record, spec_id: int, content: DataFileContent, statistics: dict[str, Any]) -> DataFile:
+def data_file(
+    path: str, size: int, partition: Record, spec_id: int, content: DataFileContent, statistics: dict[str, Any]
+) -> DataFile:
     """Manifest entry of a Parquet file."""
-    file = DataFile.from_args(content=content, file_path=path, file_format=FileFormat.PARQUET, partition=partition,
-                              file_size_in_bytes=size, sort_order_id=None, equality_ids=None, key_metadata=None, **statistics)
+    file = DataFile.from_args(
+        content=content,
+        file_path=path,
+        file_format=FileFormat.PARQUET,
+        partition=partition,
+        file_size_in_bytes=size,
+        sort_order_id=None,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics,
+    )
     file.spec_id = spec_id
     return file
 
