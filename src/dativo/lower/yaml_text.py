@@ -18,7 +18,7 @@ _WORDS_OF_YAML = frozenset(
     {"y", "n", "yes", "no", "on", "off", "true", "false", "null", ".inf", ".nan", "infinity", "nan", "inf"}
 )
 """Words that some YAML reader takes for something else than text."""
-_NOT_IN_YAML = re.compile("[\x7f-\x84\x86-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
 
 
 def dump(value: Mapping[str, Any]) -> str:

@@ -34,20 +34,26 @@ class JobEnvironment:
 
 
 def job_environment(
-    job: ResolvedJob, plan: LoadPlan, *, root: Path, secrets_dir: Path, environ: Mapping[str, str]
+    job: ResolvedJob,
+    plan: LoadPlan,
+    *,
+    root: Path,
+    secrets_dir: Path,
+    environ: Mapping[str, str],
+    lake_only: bool = False,
 ) -> JobEnvironment:
-    """Look up all that a job names.
+    """Look up all that a job names; with `lake_only` what its target needs, for commands that run no tap.
 
     Raises:
         DativoError: lists every secret and variable that has no value.
     """
     directory = secrets_dir / job.tenant
     found = tenant_secrets.load(directory, environ)
-    needs_secrets = bool(job.source.secrets or job.target.secrets)
+    named = job.target.secrets if lake_only else (*job.source.secrets, *job.target.secrets)
     values: dict[str, str] = {}
     hidden: list[str] = []
     missing: list[str] = []
-    for secret in (*job.source.secrets, *job.target.secrets):
+    for secret in named:
         value = _secret_value(secret, job.tenant, found, root=root, secrets_dir=secrets_dir, environ=environ)
         if value is None:
             missing.append(_describe(secret, job.tenant))
@@ -55,7 +61,7 @@ def job_environment(
             values[secret.name] = value
             hidden.append(value)
             hidden.extend(_file_content(secret, value))
-    for name, default in sorted(set(variables_of(job, plan))):
+    for name, default in sorted(set(variables_of(job, plan, lake_only=lake_only))):
         value = found.get(name)
         if value is not None:
             hidden.append(value)
@@ -72,15 +78,16 @@ def job_environment(
             f"{job.tenant}/{job.name}: no value for {', '.join(dict.fromkeys(missing))}",
             f"set them in the environment, or put them below {directory}/ (see `dativo doctor`)",
         )
-    warnings = tuple(w for w in found.warnings if needs_secrets or "no secrets directory" not in w)
+    warnings = tuple(w for w in found.warnings if named or "no secrets directory" not in w)
     redactor = Redactor([*hidden, *found.qualified.values()], patterns=job.logging.redaction)
     return JobEnvironment({**base_environment(environ), **values}, redactor, warnings)
 
 
-def variables_of(job: ResolvedJob, plan: LoadPlan) -> Iterator[tuple[str, str | None]]:
+def variables_of(job: ResolvedJob, plan: LoadPlan, *, lake_only: bool = False) -> Iterator[tuple[str, str | None]]:
     """Every `${NAME}` and `${NAME:-default}` that the job's plugins or its load plan use."""
-    for settings in (job.source.settings, job.target.settings, *(o.selection for o in job.source.objects)):
-        yield from load_plan.variables(json.dumps(settings, default=str))
+    if not lake_only:
+        for settings in (job.source.settings, job.target.settings, *(o.selection for o in job.source.objects)):
+            yield from load_plan.variables(json.dumps(settings, default=str))
     yield from load_plan.variables(load_plan.dump(plan).decode())
 
 

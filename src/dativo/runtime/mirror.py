@@ -58,18 +58,27 @@ def refresh(prepared: PreparedJob, report: RunReport, root: Path) -> None:
 
 def entries(stream: str, bookmark: Any, at: str, cursor_field: str | None) -> dict[str, Any]:
     """A stream's bookmark in the mirror's words: object_<name> with its cursor, file_<path> for each file."""
-    if not isinstance(bookmark, dict):
+    own = _own_part(stream, bookmark)
+    if own is None:
         return {}
-    own = bookmark.get("bookmarks", {}).get(stream, bookmark) if "bookmarks" in bookmark else bookmark
-    files: Mapping[str, Any] = own.get("files", {}) if isinstance(own, dict) else {}
+    files: Mapping[str, Any] = own.get("files", {})
     mirrored: dict[str, Any] = {}
     for path, known in files.items():
         mirrored[f"file_{path}"] = {"last_modified": known.get("modified")} | (
             {"missing": True} if known.get("missing") else {}
         )
-    cursor = own.get("replication_key_value") if isinstance(own, dict) else None
-    field = own.get("replication_key", cursor_field) if isinstance(own, dict) else cursor_field
+    cursor = own.get("replication_key_value")
+    field = own.get("replication_key", cursor_field)
     mirrored[f"object_{stream}"] = {"last_sync": at} | (
         {"cursor": cursor, "cursor_field": field} if cursor is not None else {}
     )
     return mirrored
+
+
+def _own_part(stream: str, bookmark: Any) -> dict[str, Any] | None:
+    """The stream's part, whether it comes as a whole Singer state, as the lake keeps it, or alone."""
+    if isinstance(bookmark, dict) and "bookmarks" in bookmark:
+        bookmark = bookmark["bookmarks"].get(stream)
+    elif isinstance(bookmark, dict) and "bookmark" in bookmark:
+        bookmark = bookmark["bookmark"]
+    return bookmark if isinstance(bookmark, dict) else None

@@ -47,12 +47,15 @@ def private_directory(run_id: str, environ: Mapping[str, str]) -> Iterator[Path]
 
 def remove_dead(base: Path) -> list[Path]:
     """Remove this user's directories whose run is gone; returns them."""
-    removed = []
-    for directory in base.glob(f"{_prefix()}*"):
-        if _is_dead(directory):
-            shutil.rmtree(directory, ignore_errors=True)
-            removed.append(directory)
+    removed = dead(base)
+    for directory in removed:
+        shutil.rmtree(directory, ignore_errors=True)
     return removed
+
+
+def dead(base: Path) -> list[Path]:
+    """This user's directories whose run is gone."""
+    return [directory for directory in base.glob(f"{_prefix()}*") if _is_dead(directory)]
 
 
 def bases(environ: Mapping[str, str]) -> list[Path]:

@@ -82,7 +82,7 @@ class Relay:
         level = str(inner.pop("level", "info")).lower()
         event_type = str(inner.pop("event_type", "plugin"))
         self._remember(component, level, message)
-        self.emit(Event(event_type, level, message, {"component": component, **inner}))
+        self.emit(Event(event_type, level, message, {**inner, "component": component}))
 
     def _plain(self, component: str, text: str, *, default: str) -> None:
         if not text.strip():

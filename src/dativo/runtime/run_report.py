@@ -11,6 +11,7 @@ from target_iceberg import run_report
 from target_iceberg.run_report import Failure, RunReport
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dativo.runtime.relay import Relay
@@ -33,12 +34,11 @@ def read(file: Path) -> RunReport | None:
         return None
 
 
-def latest(runs: Path) -> RunReport | None:
-    """The newest readable report; names are UUIDv7 and sort by time."""
+def newest_first(runs: Path) -> Iterator[RunReport]:
+    """All readable reports; names are UUIDv7 and sort by time."""
     for file in sorted(runs.glob("*.json"), reverse=True):
         if report := read(file):
-            return report
-    return None
+            yield report
 
 
 def prune(runs: Path) -> None:

@@ -1,0 +1,75 @@
+"""`dativo doctor`: everything that can be wrong around a run, each with its remedy."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from dativo.commands.output import print_json
+from dativo.errors import DativoError
+from dativo.runtime import probes
+from dativo.runtime.probes import Probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from dativo.config.model.resolved import ResolvedJob
+
+_MARK = {"ok": click.style("✓", fg="green"), "warning": click.style("!", fg="yellow"), "problem": click.style("✗", fg="red")}
+
+
+def doctor(paths: Sequence[Path], *, secrets_dir: Path | None, output_format: str) -> int:
+    """Print all probes; exit 1 when one found a problem."""
+    from dativo.commands.loading import load, project_root
+
+    root = project_root()
+    found = list(probes.environment_probes(root))
+    loaded = load(paths)
+    errors = [f for f in loaded.findings if f.severity == "error"]
+    for finding in errors:
+        found.append(Probe(finding.place, "problem", finding.problem, finding.remedy))
+    if not errors:
+        found.append(Probe("configuration", "ok", f"{len(loaded.jobs)} jobs are valid"))
+    found += _job_probes(loaded.jobs, root, (secrets_dir or root / "secrets").absolute())
+    _print(found, output_format)
+    return 1 if any(p.result == "problem" for p in found) else 0
+
+
+def _job_probes(jobs: Sequence[ResolvedJob], root: Path, secrets_dir: Path) -> Iterator[Probe]:
+    plugins = {p.name: p for job in jobs for p in (job.source.plugin, job.target.plugin)}
+    yield from (probes.plugin_probe(p, root) for p in plugins.values())
+    yield from probes.secret_probes(secrets_dir, sorted({job.tenant for job in jobs}))
+    for job in jobs:
+        yield from _one_job(job, root, secrets_dir)
+
+
+def _one_job(job: ResolvedJob, root: Path, secrets_dir: Path) -> Iterator[Probe]:
+    from dativo.lower.load_plan import lower
+    from dativo.runtime.environment import job_environment
+
+    label = f"{job.tenant}/{job.name}"
+    try:
+        environment = job_environment(job, lower(job), root=root, secrets_dir=secrets_dir, environ=os.environ)
+    except DativoError as problem:
+        yield Probe(label, "problem", problem.message, problem.remedy)
+        return
+    addresses = sorted(set(probes.lake_addresses(job, environment.variables)))
+    for address in addresses:
+        refusal = probes.refusal(address)
+        if refusal is not None:
+            yield Probe(f"{label} {address}", "problem", refusal, "start the service, or correct target.connection")
+        else:
+            yield Probe(f"{label} {address}", "ok", "answers")
+
+
+def _print(found: Sequence[Probe], output_format: str) -> None:
+    if output_format == "json":
+        print_json([{"what": p.what, "result": p.result, "detail": p.detail, "remedy": p.remedy} for p in found])
+        return
+    for probe in found:
+        click.echo(f"{_MARK[probe.result]} {probe.what}: {probe.detail}")
+        if probe.remedy and probe.result != "ok":
+            click.echo(f"    {probe.remedy}")

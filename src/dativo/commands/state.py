@@ -1,0 +1,76 @@
+"""`dativo state`: bookmarks as they lie in the lake."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dativo.commands.output import print_json
+from dativo.errors import DativoError
+from dativo.runtime.lake_access import lake_problems, plan_here
+
+if TYPE_CHECKING:
+    from target_iceberg.lake import Bookmark
+    from target_iceberg.load_plan import LoadPlan
+
+
+def show(job: str, *, output_format: str) -> int:
+    """Print the bookmark of each stream."""
+    from target_iceberg.lake import bookmarks_of
+
+    plan = _plan_of(job)
+    with lake_problems():
+        held = bookmarks_of(plan)
+    document = {stream: _as_dict(bookmark) for stream, bookmark in held.items()}
+    if output_format == "json":
+        print_json(document)
+        return 0
+    for stream, bookmark in document.items():
+        if bookmark is None:
+            click.echo(f"{stream}: no bookmark; the next run reads everything")
+            continue
+        click.echo(f"{stream}: {bookmark['n']} publishes, the last by run {bookmark['run_id']}")
+        print_json(bookmark["state"])
+    return 0
+
+
+def reset(job: str, *, stream: str | None, assume_yes: bool) -> int:
+    """Forget the bookmark of one stream or of all."""
+    from target_iceberg.lake import reset as forget
+
+    plan = _plan_of(job)
+    streams = [s.stream for s in plan.streams]
+    if stream is not None and stream not in streams:
+        raise DativoError(f"{job}: has no stream {stream}", f"its streams: {', '.join(streams)}")
+    which = stream or ", ".join(streams)
+    if not assume_yes:
+        click.confirm(f"Forget the bookmark of {plan.tenant}/{plan.job}: {which}? The next run reads all again", abort=True)
+    with lake_problems():
+        done = forget(plan, stream)
+    for name, bookmark in done.items():
+        click.echo(f"{name}: {'there was nothing to forget' if bookmark is None else 'forgotten'}")
+    return 0
+
+
+def _plan_of(job: str) -> LoadPlan:
+    from dativo.commands.loading import load_one
+    from dativo.lower.load_plan import lower
+    from dativo.runtime.environment import job_environment
+
+    loaded, resolved = load_one(job)
+    plan = lower(resolved)
+    environment = job_environment(
+        resolved, plan, root=loaded.root, secrets_dir=loaded.root / "secrets", environ=os.environ, lake_only=True
+    )
+    return plan_here(plan, root=loaded.root, variables=environment.variables)
+
+
+def _as_dict(bookmark: Bookmark | None) -> dict[str, Any] | None:
+    if bookmark is None:
+        return None
+    import msgspec
+
+    document: dict[str, Any] = msgspec.to_builtins(bookmark)
+    return document

@@ -1,0 +1,62 @@
+"""Resolved job -> Singer catalog: the contract's columns, selected, and nothing else.
+
+Meltano does not apply select rules when it is given a catalog file, so the selection stands in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from target_iceberg import types
+
+if TYPE_CHECKING:
+    from dativo.config.model.resolved import ResolvedJob, SourceObject
+    from target_iceberg.load_plan import LoadPlan, StreamPlan
+
+
+def singer_catalog(job: ResolvedJob, plan: LoadPlan) -> dict[str, Any]:
+    """The catalog that the tap is given with --catalog."""
+    streams = {s.stream: s for s in plan.streams}
+    return {"streams": [_entry(job, item, streams[item.name]) for item in job.source.objects]}
+
+
+def _entry(job: ResolvedJob, item: SourceObject, stream: StreamPlan) -> dict[str, Any]:
+    properties = {column.name: types.json_schema_of(column) for column in stream.columns}
+    cursor = None if job.source.incremental.is_full_refresh else item.cursor_field
+    method = "FULL_TABLE" if job.source.incremental.is_full_refresh else "INCREMENTAL"
+    return {
+        "tap_stream_id": item.name,
+        "stream": item.name,
+        "key_properties": list(stream.key),
+        **({"replication_key": cursor} if cursor else {}),
+        "replication_method": method,
+        "schema": {
+            "type": "object",
+            "properties": properties,
+            "required": [c.name for c in stream.columns if c.required],
+        },
+        "metadata": _metadata(stream, cursor, method),
+    }
+
+
+def _metadata(stream: StreamPlan, cursor: str | None, method: str) -> list[dict[str, Any]]:
+    whole: dict[str, Any] = {
+        "inclusion": "available",
+        "selected": True,
+        "table-key-properties": list(stream.key),
+        "forced-replication-method": method,
+    }
+    if cursor:
+        whole["replication-key"] = cursor
+        whole["valid-replication-keys"] = [cursor]
+    kept = {*stream.key, cursor}
+    return [
+        {"breadcrumb": [], "metadata": whole},
+        *(
+            {
+                "breadcrumb": ["properties", column.name],
+                "metadata": {"inclusion": "automatic" if column.name in kept else "available", "selected": True},
+            }
+            for column in stream.columns
+        ),
+    ]
