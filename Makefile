@@ -61,7 +61,7 @@ schema-validate: $(INSTALLED) ## check registry, recipes, contracts and generate
 
 .PHONY: bench
 bench: $(INSTALLED) ## benchmarks; prints ratios within one run
-	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS))
 
 .PHONY: wheels
 wheels: $(INSTALLED) ## build all distributions into dist/

@@ -1,0 +1,161 @@
+"""Runs the benchmarks and prints figures and ratios; see README.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import generate
+
+HERE = Path(__file__).resolve().parent
+DATA = HERE / "data"
+BIN = Path(sys.executable).parent
+ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+JOB = """\
+tenant_id: {tenant}
+source_connector: csv
+target_connector: iceberg
+asset: orders
+source:
+  files:
+    - {{path: {path}, object: orders}}
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One run of a command."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    """Largest single process."""
+
+
+def measure(arguments: list[str], cwd: Path) -> Figure:
+    """Run a command to its end and account for it and its descendants."""
+    script = (
+        "import resource, subprocess, sys, time\n"
+        "t = time.perf_counter(); code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)\n"
+        "w = time.perf_counter() - t; u = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "if code.returncode: sys.exit(code.stderr.decode()[-3000:])\n"
+        "print(w, u.ru_utime + u.ru_stime, u.ru_maxrss / 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr}")
+    return Figure(*map(float, done.stdout.split()))
+
+
+def median(figures: list[Figure]) -> Figure:
+    """Median of each figure."""
+    return Figure(*(statistics.median(v) for v in zip(*((f.wall_s, f.cpu_s, f.peak_mb) for f in figures), strict=True)))
+
+
+def project(directory: Path, jobs: int, data: str) -> None:
+    """A project with so many jobs in ten tenants, all of one contract."""
+    (directory / "assets/csv/v1.0").mkdir(parents=True)
+    (directory / "assets/csv/v1.0/orders.yaml").write_text(generate.CONTRACT)
+    for i in range(jobs):
+        tenant = f"tenant{i % 10}"
+        file = directory / f"jobs/{tenant}/orders_{i:04d}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(JOB.format(tenant=tenant, path=data))
+
+
+def show(name: str, figure: Figure, note: str = "") -> None:
+    """One row."""
+    print(
+        f"  {name:44s} wall {figure.wall_s:6.2f} s  cpu {figure.cpu_s:6.2f} s  peak {figure.peak_mb:5.0f} MB  {note}",
+        flush=True,
+    )
+
+
+def compile_case(work: Path, _rows: int) -> None:
+    """1,000 jobs."""
+    root = work / "compile"
+    project(root, 1000, "data/*.csv")
+    dativo = [str(BIN / "dativo"), "compile", "jobs/"]
+    figure = median([measure(dativo, root) for _ in range(3)])
+    show("dativo compile, 1,000 jobs", figure, "(wanted: <= 2 s)")
+
+
+def idle_case(work: Path, _rows: int) -> None:
+    """A run with nothing to do, beside a Meltano run without tasks."""
+    for jobs in (1, 300):
+        root = work / f"idle{jobs}"
+        project(root, jobs, "data/orders.csv")
+        generate.csv_file(root / "data/orders.csv", 1000)
+        measure([str(BIN / "dativo"), "compile", "jobs/"], root)
+        text = (
+            (root / "meltano.yml").read_text().replace("\njobs:\n", "\njobs:\n- name: without-tasks\n  tasks: []\n", 1)
+        )
+        (root / "meltano.yml").write_text(text)
+        run = [str(BIN / "dativo"), "run", "--config", "jobs/tenant0/orders_0000.yaml"]
+        measure(run, root)
+        pairs = [(measure(run, root), measure([str(BIN / "meltano"), "run", "without-tasks"], root)) for _ in range(5)]
+        ratio = statistics.median(a.wall_s / b.wall_s for a, b in pairs)
+        show(f"meltano run without tasks, {jobs} jobs", median([b for _, b in pairs]))
+        show(
+            f"dativo run with nothing to do, {jobs} jobs",
+            median([a for a, _ in pairs]),
+            f"ratio {ratio:.2f} (wanted: <= 1.7)",
+        )
+
+
+def csv_case(work: Path, rows: int) -> None:
+    """CSV to a table, beside CSV to Parquet by hand."""
+    source = DATA / f"orders-{rows}.csv"
+    if not source.exists():
+        generate.csv_file(source, rows)
+    rates = []
+    for i in range(2):
+        root = work / f"csv{i}"
+        project(root, 1, str(source))
+        floor = measure([sys.executable, str(HERE / "floor_csv.py"), str(source), str(work / "floor.parquet")], HERE)
+        ours = measure([str(BIN / "dativo"), "run", "--config", "jobs/tenant0/orders_0000.yaml"], root)
+        show(f"pyarrow.csv -> Parquet, {rows:,} rows", floor, f"{rows / floor.wall_s / 1000:.0f}k rows/s")
+        show(f"dativo run, {rows:,} rows", ours, f"{rows / ours.wall_s / 1000:.0f}k rows/s")
+        rates.append(floor.wall_s / ours.wall_s)
+        shutil.rmtree(root)
+    print(f"  rate against the floor: {statistics.median(rates):.2f} (wanted: >= 0.6; memory <= 400 MB)")
+
+
+CASES = {"compile": compile_case, "idle": idle_case, "csv": csv_case}
+
+
+def main() -> None:
+    """Run the cases that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=CASES, action="append")
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    options = parser.parse_args()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    print(
+        f"python {sys.version.split()[0]}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, open files {limit[0]}"
+    )
+    with tempfile.TemporaryDirectory(prefix="dativo-bench-", dir=DATA.parent) as work:
+        for name in options.only or CASES:
+            print(name)
+            CASES[name](Path(work), options.rows)
+
+
+if __name__ == "__main__":
+    DATA.mkdir(exist_ok=True)
+    main()
