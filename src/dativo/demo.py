@@ -21,7 +21,9 @@ def main() -> int:
     """Run the demo in the project of the working directory; 0 when the rows are in the table."""
     root = Path.cwd()
     if not (root / "jobs" / "demo").is_dir():
-        sys.stderr.write("jobs/demo is not here: run `make demo` in a checkout of Dativo, or `dativo init` in an empty directory\n")
+        sys.stderr.write(
+            "jobs/demo is not here: run `make demo` in a checkout of Dativo, or `dativo init` in an empty directory\n"
+        )
         return 2
     steps = (
         ("YAML -> meltano.yml, load plans and Singer catalogs", "compile", "jobs/"),

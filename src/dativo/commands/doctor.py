@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
     from dativo.config.model.resolved import ResolvedJob
 
-_MARK = {"ok": click.style("✓", fg="green"), "warning": click.style("!", fg="yellow"), "problem": click.style("✗", fg="red")}
+_MARK = {
+    "ok": click.style("✓", fg="green"),
+    "warning": click.style("!", fg="yellow"),
+    "problem": click.style("✗", fg="red"),
+}
 
 
 def doctor(paths: Sequence[Path], *, secrets_dir: Path | None, output_format: str) -> int:

@@ -85,7 +85,9 @@ def init(directory: Path) -> int:
     """
     there = [name for name in FILES if (directory / name).exists() and name != ".gitignore"]
     if there:
-        raise DativoError(f"{directory}: already has {', '.join(there)}", "choose an empty directory: dativo init my-lake")
+        raise DativoError(
+            f"{directory}: already has {', '.join(there)}", "choose an empty directory: dativo init my-lake"
+        )
     for name, content in FILES.items():
         file = directory / name
         try:

@@ -210,7 +210,11 @@ class Runs:
         if not last:
             log.say("retry", f"will be tried again: {summary.headline(report)}", level="warning")
             return
-        job_file = str(job.path.relative_to(self._options.root)) if job.path.is_relative_to(self._options.root) else str(job.path)
+        job_file = (
+            str(job.path.relative_to(self._options.root))
+            if job.path.is_relative_to(self._options.root)
+            else str(job.path)
+        )
         for line in summary.closing(report, job_file):
             log.say("summary", line, level=level)
         log.say("run_finished", summary.headline(report), level=level, report=file, **summary.fields(report))

@@ -46,7 +46,9 @@ def reset(job: str, *, stream: str | None, assume_yes: bool) -> int:
         raise DativoError(f"{job}: has no stream {stream}", f"its streams: {', '.join(streams)}")
     which = stream or ", ".join(streams)
     if not assume_yes:
-        click.confirm(f"Forget the bookmark of {plan.tenant}/{plan.job}: {which}? The next run reads all again", abort=True)
+        click.confirm(
+            f"Forget the bookmark of {plan.tenant}/{plan.job}: {which}? The next run reads all again", abort=True
+        )
     with lake_problems():
         done = forget(plan, stream)
     for name, bookmark in done.items():

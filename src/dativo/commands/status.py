@@ -42,7 +42,9 @@ def job_status(job: ResolvedJob, root: Path) -> dict[str, Any]:
     runs = root / "state" / job.tenant / job.name / "runs"
     reports = run_report.newest_first(runs)
     last = next(reports, None)
-    good = last if last is not None and last.outcome in _GOOD else next((r for r in reports if r.outcome in _GOOD), None)
+    good = (
+        last if last is not None and last.outcome in _GOOD else next((r for r in reports if r.outcome in _GOOD), None)
+    )
     return {
         "job": f"{job.tenant}/{job.name}",
         "run_id": last.run_id if last else None,

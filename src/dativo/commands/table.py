@@ -103,7 +103,9 @@ def _find(tenant: str | None, name: str) -> tuple[str, LakeTable]:
         DativoError: there is none, or several tenants have one.
     """
     if "." not in name:
-        raise DativoError(f"{name}: not a table address", "write [tenant/]namespace.table; `dativo table list` shows all")
+        raise DativoError(
+            f"{name}: not a table address", "write [tenant/]namespace.table; `dativo table list` shows all"
+        )
     found: list[tuple[str, LakeTable]] = []
     known: list[str] = []
     for lake, opened in _open(tenant):

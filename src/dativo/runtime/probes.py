@@ -39,9 +39,7 @@ class Probe:
 
 def unreachable(prepared: Sequence[PreparedJob]) -> list[tuple[str, str]]:
     """Addresses that the jobs need and that do not answer, with the reason; all are tried at once."""
-    addresses = {
-        address for item in prepared for address in lake_addresses(item.job, item.environment.variables)
-    }
+    addresses = {address for item in prepared for address in lake_addresses(item.job, item.environment.variables)}
     if not addresses:
         return []
     with ThreadPoolExecutor(max_workers=min(16, len(addresses))) as pool:
@@ -84,7 +82,9 @@ def environment_probes(root: Path) -> Iterator[Probe]:
         except PackageNotFoundError:
             yield Probe(name, "problem", "not installed", f"pip install {name}")
     for launcher in ("meltano", "dativo-tap"):
-        where = shutil.which(launcher, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+        where = shutil.which(
+            launcher, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        )
         if where is None:
             yield Probe(launcher, "problem", "not found", "pip install --force-reinstall dativo")
     yield from (_writable(root / name) for name in (".dativo", "state", "lake"))

@@ -1,0 +1,1 @@
+"""What the Singer taps of Dativo share."""

@@ -99,7 +99,7 @@ class Run:
             if isinstance(item, Span):
                 self._records(item.stream, bytes(item.data), item.n_rows)
             else:
-                self._message(m.decode(item.data))
+                self._message(m.parse(item.data), item.data)
 
     def _records(self, stream: str, data: bytes, rows: int) -> None:
         sink = self.sinks.get(stream)
@@ -111,9 +111,9 @@ class Run:
         else:
             raise RecordsWithoutSchemaException(f"stream {stream}: a RECORD came before its SCHEMA")
 
-    def _message(self, message: m.Message) -> None:
+    def _message(self, message: m.Message, line: bytes) -> None:
         if isinstance(message, m.Record):
-            self._records(message.stream, m.record_line(message), 1)
+            self._records(message.stream, line if line.endswith(b"\n") else line + b"\n", 1)
         elif isinstance(message, m.State):
             self._state(message.value)
         elif isinstance(message, m.Schema):
@@ -128,6 +128,8 @@ class Run:
             self.ended = True
         elif isinstance(message, m.ActivateVersion):
             self.notices.append(f"stream {message.stream}: ACTIVATE_VERSION is not acted upon")
+        elif isinstance(message, m.Unknown):
+            self.notices.append(f"message type {message.type} is unknown and was skipped")
 
     def _start(self, message: m.Start) -> None:
         self.run_id = message.run
@@ -201,9 +203,9 @@ class Run:
     def _batch(self, message: m.Batch) -> None:
         self.line_counts["batches"] += 1
         sink = self._sink(message.stream)
-        if message.encoding.get("format") != ENCODING_FORMAT:
+        if message.encoding.format != ENCODING_FORMAT:
             raise TargetError(
-                f"stream {message.stream}: BATCH encoding {message.encoding.get('format')!r} is not understood; known is "
+                f"stream {message.stream}: BATCH encoding {message.encoding.format!r} is not understood; known is "
                 f"{ENCODING_FORMAT!r}; take batch_config out of the tap's configuration to send records",
                 "source",
             )
@@ -235,15 +237,14 @@ class Run:
         if sink is None:
             return
         self._router.flush(message.stream)
-        source = message.source or {}
         reject = RejectRow(
             rule=message.rule,
             column=message.column,
             kind="tap",
             message=message.message,
             record=msgspec.json.encode(message.record).decode(),
-            source_file=source.get("file"),
-            source_record=source.get("record"),
+            source_file=message.source.file,
+            source_record=message.source.record,
             value=None,
         )
         self._lanes.put(lambda: sink.evaluate_reject(reject), sink.accept)
