@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dativo import __version__
-from dativo.errors import DativoError, Stopped
+from dativo.errors import DativoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -239,15 +239,13 @@ def run_command(command: Callable[..., Any], arguments: Sequence[str] | None) ->
     """
     try:
         code = command(args=arguments, prog_name="dativo", standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except click.ClickException as e:
         e.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         return 128 + signal.SIGINT
-    except Stopped as e:
-        click.echo("stopped", err=True)
-        return e.exit_code
     except DativoError as e:
         click.echo(f"error: {e}", err=True)
         return e.exit_code
@@ -260,7 +258,6 @@ def run_command(command: Callable[..., Any], arguments: Sequence[str] | None) ->
 
         click.echo(f"error: unexpected: {type(e).__name__}; details in {write_crash_report(e)}", err=True)
         return 2
-    return code if isinstance(code, int) else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,20 +21,3 @@ class DativoError(Exception):
     def __str__(self) -> str:
         """Both sentences, as they are printed."""
         return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
-
-
-class Stopped(Exception):  # noqa: N818  a request of the user, not an error
-    """A signal ended the command.
-
-    Args:
-        signal_number: SIGINT or SIGTERM.
-    """
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by signal {signal_number}")
-        self.signal_number = signal_number
-
-    @property
-    def exit_code(self) -> int:
-        """128 + the signal: 130 for Ctrl-C, 143 for SIGTERM."""
-        return 128 + self.signal_number

@@ -33,8 +33,7 @@ def doctor(paths: Sequence[Path], *, secrets_dir: Path | None, output_format: st
     found = list(probes.environment_probes(root))
     loaded = load(paths)
     errors = [f for f in loaded.findings if f.severity == "error"]
-    for finding in errors:
-        found.append(Probe(finding.place, "problem", finding.problem, finding.remedy))
+    found += [Probe(f.place, "problem", f.problem, f.remedy) for f in errors]
     if not errors:
         found.append(Probe("configuration", "ok", f"{len(loaded.jobs)} jobs are valid"))
     found += _job_probes(loaded.jobs, root, (secrets_dir or root / "secrets").absolute())

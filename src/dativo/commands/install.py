@@ -70,10 +70,7 @@ def install_isolated(plugin: Plugin, root: Path) -> None:
 
 def _requirements(pip_url: str, root: Path) -> list[str]:
     """`pip_url` may hold several requirements; a local one is meant from the project root, wherever we were called."""
-    words = []
-    for word in pip_url.split():
-        words.append(str(root / word) if word.startswith(("./", "../")) else word)
-    return words
+    return [str(root / word) if word.startswith(("./", "../")) else word for word in pip_url.split()]
 
 
 def _call(command: Sequence[str], plugin: Plugin) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from dativo.config.model.resolved import DeploymentMode, ResolvedJob
-    from dativo.runtime.execution import PreparedJob, RunOptions
+    from dativo.runtime.execution import Execution, PreparedJob, RunOptions
     from dativo.runtime.runlog import LogFormat, RunLog
     from target_iceberg.run_report import RunReport
 
@@ -79,9 +79,7 @@ def run(
 
         log = open_log(log_format, log_level or "info")
         try:
-            options = RunOptions(
-                root=loaded.root, full_refresh=full_refresh, dry_run=dry_run, log_level=log_level, from_state=True
-            )
+            options = RunOptions(root=loaded.root, full_refresh=full_refresh, dry_run=dry_run, log_level=log_level)
             prepared = prepare_all(loaded.jobs, options, secrets_dir=secrets_dir)
             warn_of_infrastructure(prepared, log)
             return Runs(options, log, children).run_all(prepared, parallel=parallel)
@@ -99,29 +97,34 @@ def prepare_all(
     Raises:
         DativoError: lists what is missing, for all jobs.
     """
+    prepared: list[PreparedJob] = []
+    problems: list[str] = []
+    for job in jobs:
+        try:
+            prepared.append(prepare(job, options, secrets_dir=secrets_dir))
+        except DativoError as problem:  # noqa: PERF203  one problem must not hide those of the other jobs
+            problems.append(str(problem))
+    if problems:
+        raise DativoError("\n".join(problems))
+    return prepared
+
+
+def prepare(job: ResolvedJob, options: RunOptions, *, secrets_dir: Path | None = None) -> PreparedJob:
+    """Look up what one job needs.
+
+    Raises:
+        DativoError: a plugin, a secret or a variable is missing.
+    """
     from dativo.lower.load_plan import lower
     from dativo.lower.singer_catalog import singer_catalog
     from dativo.runtime.environment import job_environment
     from dativo.runtime.execution import PreparedJob, require_plugins
 
-    prepared: list[PreparedJob] = []
-    problems: list[DativoError] = []
-    for job in jobs:
-        try:
-            require_plugins(job, options.root)
-            plan = lower(job)
-            directory = secrets_dir if secrets_dir is not None else options.root / "secrets"
-            environment = job_environment(
-                job, plan, root=options.root, secrets_dir=directory.absolute(), environ=os.environ
-            )
-        except DativoError as problem:
-            problems.append(problem)
-        else:
-            catalog = singer_catalog(job, plan)
-            prepared.append(PreparedJob(job=job, plan=plan, singer_catalog=catalog, environment=environment))
-    if problems:
-        raise DativoError("\n".join(str(p) for p in problems))
-    return prepared
+    require_plugins(job, options.root)
+    plan = lower(job)
+    directory = secrets_dir if secrets_dir is not None else options.root / "secrets"
+    environment = job_environment(job, plan, root=options.root, secrets_dir=directory.absolute(), environ=os.environ)
+    return PreparedJob(job=job, plan=plan, singer_catalog=singer_catalog(job, plan), environment=environment)
 
 
 def warn_of_infrastructure(prepared: Sequence[PreparedJob], log: RunLog) -> None:
@@ -137,10 +140,7 @@ class Runs:
     """All runs of one command: tenants side by side, one tenant's jobs one after the other."""
 
     def __init__(self, options: RunOptions, log: RunLog, children: Children) -> None:
-        from dativo.runtime.execution import Execution
-
         self._options, self._log, self._children = options, log, children
-        self._new_execution = lambda: Execution(options, log, children.take)
         self._executions: list[Execution] = []
         self._stopped_by: int | None = None
         self._wake = threading.Event()
@@ -167,7 +167,9 @@ class Runs:
             execution.stop(number)
 
     def _run_tenant(self, jobs: Sequence[PreparedJob]) -> list[int]:
-        execution = self._new_execution()
+        from dativo.runtime.execution import Execution
+
+        execution = Execution(self._options, self._log, self._children.take)
         self._executions.append(execution)
         codes = []
         for position, job in enumerate(jobs):
@@ -178,7 +180,7 @@ class Runs:
             codes.append(self._run_with_retries(execution, job))
         return codes
 
-    def _run_with_retries(self, execution: Execution, prepared: PreparedJob) -> int:  # noqa: F821
+    def _run_with_retries(self, execution: Execution, prepared: PreparedJob) -> int:
         from dativo.runtime import retry
 
         policy = prepared.job.retry

@@ -20,6 +20,7 @@ HEADER = """\
 BUFFER_SIZE_BYTES = 32 << 20
 """Half of it is the longest line that Meltano passes on."""
 LAUNCHER = "dativo-tap"
+TAP_ENV = "DATIVO_TAP"
 _MELTANO_VARIABLE = re.compile(r"\$(?:\{\w+\}|[A-Z][A-Z0-9_]*)")
 
 
@@ -68,6 +69,8 @@ def project(
 ) -> dict[str, Any]:
     """One Meltano project as plain data, keys in the order in which they are written."""
     job_names = names.meltano_jobs(jobs)
+    tap_bases, target_bases = list(taps), list(targets)
+    bases = {base.plugin.name: base.plugin for base in (*tap_bases, *target_bases)}
     return {
         "project_id": "dativo",
         "send_anonymous_usage_stats": False,
@@ -79,8 +82,8 @@ def project(
         "elt": {"buffer_size": BUFFER_SIZE_BYTES},
         "state_backend": {"uri": places.state_backend},
         "plugins": {
-            "extractors": [*(_tap(t, places) for t in taps), *(_tap_child(j, places) for j in jobs)],
-            "loaders": [*(_target(t, places) for t in targets), *(_target_child(j, places) for j in jobs)],
+            "extractors": [*(_tap(t, places) for t in tap_bases), *(_tap_child(j, bases, places) for j in jobs)],
+            "loaders": [*(_target(t, places) for t in target_bases), *(_target_child(j, bases, places) for j in jobs)],
         },
         "jobs": [{"name": job_names[j.tenant, j.name], "tasks": [_pair(j)]} for j in jobs],
         "schedules": [
@@ -108,7 +111,7 @@ def _tap(base: BasePlugin, places: Places) -> dict[str, Any]:
         "executable": LAUNCHER,
         "capabilities": ["state", "catalog", "discover", "about", "stream-maps"],
         **_sensitive(base.secrets, base.plugin),
-        "env": {"DATIVO_TAP": places.executable(base.plugin)},
+        "env": {TAP_ENV: places.executable(base.plugin)},
     }
     return {**definition, **_config(base.settings, base.secrets, base.plugin, places)}
 
@@ -124,23 +127,27 @@ def _target(base: BasePlugin, places: Places) -> dict[str, Any]:
     return {**definition, **_config(base.settings, base.secrets, base.plugin, places)}
 
 
-def _tap_child(job: ResolvedJob, places: Places) -> dict[str, Any]:
+def _tap_child(job: ResolvedJob, bases: Mapping[str, Plugin], places: Places) -> dict[str, Any]:
     source = job.source
-    settings = {**source.settings, **selection_settings(job), **lane_settings(job)}
+    settings = {**source.settings, **lane_settings(job)}
+    executable = places.executable(source.plugin)
     return {
         "name": names.child(source.plugin.name, job),
         "inherit_from": source.plugin.name,
+        **({"env": {TAP_ENV: executable}} if executable != places.executable(bases[source.plugin.name]) else {}),
         "catalog": places.singer_catalog(job),
         **_config(settings, source.secrets, source.plugin, places),
     }
 
 
-def _target_child(job: ResolvedJob, places: Places) -> dict[str, Any]:
+def _target_child(job: ResolvedJob, bases: Mapping[str, Plugin], places: Places) -> dict[str, Any]:
     target = job.target
     settings = {**target.settings, "load_plan": places.load_plan(job)}
+    executable = places.executable(target.plugin)
     return {
         "name": names.child(target.plugin.name, job),
         "inherit_from": target.plugin.name,
+        **({"executable": executable} if executable != places.executable(bases[target.plugin.name]) else {}),
         # Credentials of the lake reach the target as environment variables that the load plan names.
         "config": _each_text(settings, places.text),
     }

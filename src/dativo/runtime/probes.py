@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 TIMEOUT_S = 2.0
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "thrift": 9083}
 
+DISTRIBUTIONS = ("dativo", "dativo-target-iceberg", "dativo-singer-arrow", "meltano", "pyiceberg", "pyarrow")
+
 Result = Literal["ok", "warning", "problem"]
 
 
@@ -76,11 +78,7 @@ def refusal(address: str) -> str | None:
 def environment_probes(root: Path) -> Iterator[Probe]:
     """Python, the distributions and the places that a run writes to."""
     yield Probe("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
-    for name in ("dativo", "dativo-target-iceberg", "dativo-singer-arrow", "meltano", "pyiceberg", "pyarrow"):
-        try:
-            yield Probe(name, "ok", version(name))
-        except PackageNotFoundError:
-            yield Probe(name, "problem", "not installed", f"pip install {name}")
+    yield from (_distribution(name) for name in DISTRIBUTIONS)
     for launcher in ("meltano", "dativo-tap"):
         where = shutil.which(
             launcher, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -89,6 +87,13 @@ def environment_probes(root: Path) -> Iterator[Probe]:
             yield Probe(launcher, "problem", "not found", "pip install --force-reinstall dativo")
     yield from (_writable(root / name) for name in (".dativo", "state", "lake"))
     yield _shared_memory()
+
+
+def _distribution(name: str) -> Probe:
+    try:
+        return Probe(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Probe(name, "problem", "not installed", f"pip install {name}")
 
 
 def _writable(directory: Path) -> Probe:

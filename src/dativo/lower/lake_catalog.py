@@ -1,0 +1,78 @@
+"""`target.connection` -> the lake catalog that a job's tables lie in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dativo.errors import DativoError
+from target_iceberg.load_plan import LakeCatalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dativo.config.model.resolved import ResolvedJob
+
+S3_PROPERTIES = {
+    "endpoint": "s3.endpoint",
+    "access_key_id": "s3.access-key-id",
+    "secret_access_key": "s3.secret-access-key",
+    "session_token": "s3.session-token",
+    "region": "s3.region",
+}
+"""Our words -> PyIceberg's."""
+OBJECT_STORES = ("s3", "gs", "azure")
+
+
+def lower(job: ResolvedJob) -> LakeCatalog:
+    """Nessie, any PyIceberg catalog, or the tenant's embedded lake; object stores without tables have the files' manifest.
+
+    Raises:
+        DativoError: an Iceberg target names an object store but no lake catalog.
+    """
+    connection = job.target.connection
+    for word, make in _KINDS.items():
+        if word in connection:
+            return make(job, connection)
+    if job.target.connector_type.category == "object_store":
+        return LakeCatalog(kind="pyiceberg", name=job.target.type, properties=_storage(job, connection))
+    stores = [word for word in OBJECT_STORES if word in connection]
+    if stores:
+        raise DativoError(
+            f"{job.tenant}/{job.name}: target.connection.{stores[0]} names an object store but no lake catalog",
+            "add target.connection.nessie {uri}, or target.connection.catalog with PyIceberg's properties",
+        )
+    return LakeCatalog(kind="embedded", path=f"lake/{job.tenant}")
+
+
+def _nessie(job: ResolvedJob, connection: Mapping[str, Any]) -> LakeCatalog:
+    nessie = _texts(connection["nessie"])
+    properties = {"uri": nessie.pop("uri", ""), **nessie, **_storage(job, connection)}
+    return LakeCatalog(kind="nessie", properties=properties, branch=job.target.branch or job.tenant)
+
+
+def _pyiceberg(job: ResolvedJob, connection: Mapping[str, Any]) -> LakeCatalog:
+    catalog = _texts(connection["catalog"])
+    name = catalog.pop("name", "dativo")
+    return LakeCatalog(kind="pyiceberg", name=name, properties={**_storage(job, connection), **catalog})
+
+
+_KINDS: dict[str, Callable[[ResolvedJob, Mapping[str, Any]], LakeCatalog]] = {"nessie": _nessie, "catalog": _pyiceberg}
+
+
+def _storage(job: ResolvedJob, connection: Mapping[str, Any]) -> dict[str, str]:
+    s3 = _texts(connection.get("s3") or {})
+    properties = {ours: s3[word] for word, ours in S3_PROPERTIES.items() if word in s3}
+    if s3.get("path_style_access") == "false":
+        properties["s3.force-virtual-addressing"] = "true"
+    if job.target.warehouse:
+        properties["warehouse"] = job.target.warehouse
+    elif "bucket" in s3:
+        properties["warehouse"] = f"s3://{'/'.join(p.strip('/') for p in (s3['bucket'], s3.get('prefix', '')) if p)}"
+    for word in ("gs", "azure"):
+        properties.update({f"{word}.{k}": v for k, v in _texts(connection.get(word) or {}).items()})
+    return properties
+
+
+def _texts(settings: Mapping[str, Any]) -> dict[str, str]:
+    """PyIceberg takes text only: true becomes "true"."""
+    return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in settings.items() if v is not None}

@@ -1,0 +1,154 @@
+"""Resolved job -> load plan: every default of writing is decided here and stands explicitly in the plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from dativo.lower import lake_catalog, names
+from target_iceberg import load_plan
+from target_iceberg.load_plan import Column, LoadPlan, Rejects, StreamPlan
+
+if TYPE_CHECKING:
+    from dativo.config.model.contract import Contract
+    from dativo.config.model.resolved import ResolvedJob, SourceObject
+    from target_iceberg.load_plan import WriteMode
+
+FILE_COLUMNS = (
+    Column(name="_sdc_source_file", type="string", doc="File that the row came from."),
+    Column(name="_sdc_source_lineno", type="long", doc="Its record in that file; a header is record 1."),
+)
+INGEST_DATE = "ingest_date"
+"""Partitioning by it is a word of older contracts for a column that no source has."""
+MEGABYTE = 1 << 20
+
+
+def lower(job: ResolvedJob) -> LoadPlan:
+    """What the target is told about one job.
+
+    Raises:
+        DativoError: the target's connection names no lake catalog that tables could lie in.
+    """
+    catalog = lake_catalog.lower(job)
+    return LoadPlan(
+        tenant=job.tenant,
+        job=job.name,
+        environment=job.environment,
+        state_id=names.state_id(job),
+        tap=job.source.plugin.name,
+        catalog=catalog,
+        streams=tuple(_stream(job, item, shared=catalog.kind == "pyiceberg") for item in job.source.objects),
+        rejects=Rejects(
+            violations=job.violations,
+            max_rejected_rows=job.max_rejected_rows,
+            max_rejected_percent=job.max_rejected_percent,
+        ),
+        state_dir=names.state_dir(job),
+    )
+
+
+def reads_files(job: ResolvedJob) -> bool:
+    """Whether rows carry the file they came from, so that a changed file replaces its own."""
+    return job.source.connector_type.category == "files"
+
+
+def write_mode(job: ResolvedJob, contract: Contract) -> WriteMode:
+    """The job's word; else a full refresh replaces, a key means upsert, and the rest appends."""
+    match job.target.write_mode:
+        case "append" | "upsert" | "replace" as chosen:
+            return chosen
+        case _ if job.source.incremental.is_full_refresh:
+            return "replace"
+        case _:
+            return "upsert" if contract.key else "append"
+
+
+def namespace(job: ResolvedJob, contract: Contract, *, shared: bool) -> tuple[str, ...]:
+    """The job's word, else the contract's domain, else the source type; below the tenant's name in a shared catalog."""
+    levels = tuple((job.target.namespace or contract.domain or job.source.type).split("."))
+    return (f"{job.tenant}__{levels[0]}", *levels[1:]) if shared else levels
+
+
+def notices(job: ResolvedJob) -> list[str]:
+    """What lowering left out of what the files say."""
+    said = []
+    kind = lake_catalog.lower(job).kind
+    if kind != "nessie" and job.target.branch is not None:
+        said.append(f"target.branch {job.target.branch} is ignored: this lake catalog has no branches")
+    said += [
+        f"{item.contract.name} is not partitioned by ingest_date: when rows were loaded stands in the snapshots"
+        for item in job.source.objects
+        if INGEST_DATE in item.contract.target.partitioning
+    ]
+    return said
+
+
+def fingerprint(job: ResolvedJob, item: SourceObject) -> str:
+    """What a bookmark is valid for: tap, connection, object, cursor and filter.
+
+    Globs of files are left out: each file has its own bookmark, so a wider glob only adds files.
+    """
+    what: dict[str, Any] = {
+        "tap": job.source.plugin.name,
+        "connection": job.source.identity,
+        "object": item.name,
+        "cursor": item.cursor_field,
+        "filter": {} if reads_files(job) else item.selection,
+    }
+    text = json.dumps(what, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan:
+    contract, target = item.contract, job.target
+    only_one = len(job.source.objects) == 1
+    return StreamPlan(
+        stream=item.name,
+        namespace=namespace(job, contract, shared=shared),
+        table=target.table if target.table and only_one else contract.name,
+        columns=_columns(job, contract),
+        key=contract.key,
+        rules=contract.rules,
+        write_mode=write_mode(job, contract),
+        replace_files=reads_files(job),
+        resumable=job.source.connector_type.resume != "none",
+        evolution=_evolution(job, contract),
+        partition_by=tuple(p for p in contract.target.partitioning if p != INGEST_DATE),
+        properties=_properties(contract),
+        target_file_size_bytes=(target.target_file_size_mb or 128) * MEGABYTE,
+        fingerprint=fingerprint(job, item),
+        contract=load_plan.Contract(name=contract.name, version=contract.version, digest=contract.digest),
+        allow_empty=target.allow_empty,
+        adopt=target.adopt,
+        at_least_once=target.at_least_once,
+    )
+
+
+def _columns(job: ResolvedJob, contract: Contract) -> tuple[Column, ...]:
+    if not reads_files(job):
+        return contract.columns
+    there = set(contract.column_names)
+    return (*contract.columns, *(c for c in FILE_COLUMNS if c.name not in there))
+
+
+def _evolution(job: ResolvedJob, contract: Contract) -> load_plan.EvolutionMode:
+    match job.target.evolution or contract.target.mode:
+        case "merge":
+            return "merge"
+        case "relaxed":
+            return "relaxed"
+        case _:
+            return "strict"
+
+
+def _properties(contract: Contract) -> dict[str, str]:
+    owner = contract.governance.get("owner")
+    properties = {
+        "comment": contract.description,
+        "dativo.contract": contract.name,
+        "dativo.domain": contract.domain,
+        "dativo.owner": owner if isinstance(owner, str) else None,
+        "dativo.retention-days": None if contract.retention_days is None else str(contract.retention_days),
+    }
+    return {name: value for name, value in properties.items() if value}

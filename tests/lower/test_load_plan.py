@@ -1,0 +1,119 @@
+"""Every default of writing stands explicitly in the load plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dativo.config.model.contract import ContractTarget
+from dativo.config.model.resolved import Incremental, SourceObject
+from dativo.errors import DativoError
+from dativo.lower.load_plan import fingerprint, lower, notices
+from target_iceberg import load_plan
+
+
+def objects(contract: Any, **selection: Any) -> tuple[SourceObject, ...]:
+    return (SourceObject(name="orders", contract=contract, selection=selection),)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "key", "chosen", "expected"),
+    [
+        ("full_refresh", ("order_id",), None, "replace"),
+        ("full_refresh", (), None, "replace"),
+        ("updated_at", ("order_id",), None, "upsert"),
+        ("file_modified_time", ("order_id",), None, "upsert"),
+        ("file_modified_time", (), None, "append"),
+        ("file_modified_time", ("order_id",), "append", "append"),
+    ],
+)
+def test_the_write_mode_follows_strategy_and_key_unless_the_job_says_it(
+    make_job: Any, make_contract: Any, strategy: str, key: tuple[str, ...], chosen: str | None, expected: str
+) -> None:
+    job = make_job(
+        source__incremental=Incremental(strategy=strategy),
+        source__objects=objects(make_contract(key=key)),
+        target__write_mode=chosen,
+    )
+    assert lower(job).streams[0].write_mode == expected
+
+
+def test_rows_of_files_carry_their_origin_and_a_changed_file_replaces_its_own(make_job: Any) -> None:
+    stream = lower(make_job()).streams[0]
+    assert stream.replace_files
+    assert [c.name for c in stream.columns[-2:]] == ["_sdc_source_file", "_sdc_source_lineno"]
+    assert not any(c.required for c in stream.columns[-2:])
+
+
+def test_rows_of_a_database_carry_no_file(make_database_job: Any) -> None:
+    stream = lower(make_database_job()).streams[0]
+    assert not stream.replace_files
+    assert [c.name for c in stream.columns] == ["order_id", "amount", "ordered_at"]
+
+
+@pytest.mark.parametrize(
+    ("said", "domain", "expected"),
+    [(None, "shop", ("shop",)), (None, None, ("csv",)), ("raw.eu", "shop", ("raw", "eu"))],
+)
+def test_the_namespace_is_the_jobs_word_then_the_domain_then_the_source(
+    make_job: Any, make_contract: Any, said: str | None, domain: str | None, expected: tuple[str, ...]
+) -> None:
+    job = make_job(target__namespace=said, source__objects=objects(make_contract(domain=domain)))
+    assert lower(job).streams[0].namespace == expected
+
+
+def test_without_a_connection_the_tenant_has_an_embedded_lake(make_job: Any) -> None:
+    assert lower(make_job()).catalog == load_plan.LakeCatalog(kind="embedded", path="lake/demo")
+
+
+def test_nessie_gives_the_tenant_a_branch(make_job: Any) -> None:
+    job = make_job(
+        target__connection={"nessie": {"uri": "${NESSIE_URI}"}, "s3": {"bucket": "b", "endpoint": "http://s"}}
+    )
+    catalog = lower(job).catalog
+    assert (catalog.kind, catalog.branch) == ("nessie", "demo")
+    assert catalog.properties == {"uri": "${NESSIE_URI}", "s3.endpoint": "http://s", "warehouse": "s3://b"}
+
+
+def test_a_shared_catalog_keeps_tenants_apart_by_namespace(make_job: Any) -> None:
+    plan = lower(make_job(target__connection={"catalog": {"type": "rest", "uri": "http://c", "name": "prod"}}))
+    assert plan.catalog.name == "prod"
+    assert plan.streams[0].namespace == ("demo__shop",)
+
+
+def test_an_object_store_without_a_lake_catalog_is_refused_with_the_remedy(make_job: Any) -> None:
+    with pytest.raises(DativoError, match=r"(?s)target.connection.s3.*add target.connection.nessie"):
+        lower(make_job(target__connection={"s3": {"bucket": "b"}}))
+
+
+def test_two_tenants_have_two_state_ids(make_job: Any) -> None:
+    assert lower(make_job()).state_id == "dativo:tap-csv--demo--orders-to-target-iceberg--demo--orders"
+    assert lower(make_job(tenant="acme")).state_id != lower(make_job()).state_id
+
+
+def test_a_wider_glob_keeps_the_bookmark_and_another_table_does_not(make_job: Any, make_database_job: Any) -> None:
+    def of(job: Any, **selection: Any) -> str:
+        return fingerprint(
+            job, SourceObject(name="orders", contract=job.source.objects[0].contract, selection=selection)
+        )
+
+    assert of(make_job(), paths=["a.csv"]) == of(make_job(), paths=["*.csv"])
+    assert of(make_database_job(), table="public.orders") != of(make_database_job(), table="old.orders")
+    assert fingerprint(make_database_job(), make_database_job().source.objects[0]) != fingerprint(
+        make_database_job(source__identity={"host": "other"}), make_database_job().source.objects[0]
+    )
+
+
+def test_what_lowering_leaves_out_is_said(make_job: Any, make_contract: Any) -> None:
+    contract = make_contract(target=ContractTarget(partitioning=("day(ordered_at)", "ingest_date")))
+    job = make_job(target__branch="main", source__objects=objects(contract))
+    assert lower(job).streams[0].partition_by == ("day(ordered_at)",)
+    assert [n.split()[0] for n in notices(job)] == ["target.branch", "orders"]
+
+
+def test_a_plan_survives_being_written_and_read(make_job: Any, make_database_job: Any, tmp_path: Any) -> None:
+    for job in (make_job(), make_database_job()):
+        file = tmp_path / "plan.json"
+        file.write_bytes(load_plan.dump(lower(job)))
+        assert load_plan.read(file) == lower(job)
