@@ -11,18 +11,17 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from target_iceberg.singer.log import event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from target_iceberg.singer.stream import Evaluated, StreamSink
 
 CHUNK_BYTES = 12 << 20
 WAITING_BYTES = 48 << 20
-READ_BYTES = 4 << 20
 WORKERS = 2
 PROGRESS_EVERY_S = 0.5
 
@@ -146,12 +145,3 @@ class Progress:
                 rejected=sink.counts.rejected,
                 bytes=sink.staged_bytes,
             )
-
-
-def blocks(source: IO[str] | IO[bytes]) -> Iterator[bytes]:
-    """Blocks of an input that may be binary or text (the SDK's --input and test runners open text)."""
-    binary = getattr(source, "buffer", None)
-    raw: Any = binary if binary is not None else source
-    read = getattr(raw, "read1", None) or raw.read
-    while block := read(READ_BYTES):
-        yield block.encode() if isinstance(block, str) else block

@@ -99,7 +99,7 @@ class Run:
             if isinstance(item, Span):
                 self._records(item.stream, bytes(item.data), item.n_rows)
             else:
-                self._message(m.parse(item.data), item.data)
+                self._message(m.parse(item.data, item.number), item.data)
 
     def _records(self, stream: str, data: bytes, rows: int) -> None:
         sink = self.sinks.get(stream)

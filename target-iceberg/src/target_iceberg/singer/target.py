@@ -86,7 +86,7 @@ class TargetIceberg(Target):
 def _execute(settings: Settings, source: IO[Any], ledger: Ledger) -> Counter[str]:
     """Run the engine on an input; the report says how it ended, whatever happens."""
     from target_iceberg.singer.finish import Finish, PartialPublishError, now
-    from target_iceberg.singer.pipeline import blocks
+    from target_iceberg.singer.framing import read_blocks
     from target_iceberg.singer.run import Run
 
     plan = _plan(settings)
@@ -103,7 +103,7 @@ def _execute(settings: Settings, source: IO[Any], ledger: Ledger) -> Counter[str
     )
     finish: Finish | None = None
     try:
-        run.read(blocks(source))
+        run.read(read_blocks(source))
         finish = Finish(run, report, dry_run=dry_run)
         report.outcome = finish.conclude()
         if not dry_run:
