@@ -1,0 +1,7 @@
+"""The one error that a tap's user can act on."""
+
+from __future__ import annotations
+
+
+class TapError(Exception):
+    """The run cannot go on; the message says what, where, and what now. It is shown without a traceback."""

@@ -1,0 +1,107 @@
+"""The shell of a tap: command line, catalog, signals, error boundary. What a tap extracts lies in its streams."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from singer_sdk import Tap as SdkTap
+from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from singer_sdk.plugin_base import PluginBase
+
+from singer_arrow import BatchError
+from tap_kit import logs
+from tap_kit.errors import TapError
+from tap_kit.lines import LineWriter
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from singer_sdk import Stream
+    from singer_sdk.helpers.capabilities import CapabilitiesEnum
+
+EXIT_FAILED = 1
+
+
+class Tap(SdkTap):
+    """A Singer SDK tap that keeps the catalog's schemas as they were written.
+
+    The SDK reads a catalog into classes that know a fixed list of JSON Schema keywords and forgets the others, among
+    them `x-dativo-type`, `precision` and `scale`, which say what the columns really are.
+    """
+
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        TapCapabilities.CATALOG,
+        TapCapabilities.STATE,
+        TapCapabilities.DISCOVER,
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.BATCH,
+        PluginCapabilities.STRUCTURED_LOGGING,
+    ]
+    message_writer_class = LineWriter
+    dynamic_catalog = True  # so that --discover checks the settings before it reads anything
+
+    def __init__(self, *, catalog: Any = None, setup_mapper: bool = True, **kwargs: Any) -> None:
+        entries = catalog.get("streams", []) if isinstance(catalog, dict) else []
+        self._schemas = {entry.get("stream") or entry.get("tap_stream_id"): entry.get("schema") for entry in entries}
+        super().__init__(catalog=catalog, setup_mapper=setup_mapper, **kwargs)
+
+    def catalog_schema(self, stream: str) -> dict[str, Any] | None:
+        """JSON Schema of a stream exactly as the given catalog has it; None when it has none."""
+        return self._schemas.get(stream)
+
+    @property
+    def lines(self) -> LineWriter:
+        """The writer of stdout."""
+        return cast("LineWriter", self.message_writer)
+
+    @property
+    def catalog_dict(self) -> dict[str, Any]:
+        """What --discover prints: the SDK's catalog with our full schemas in it."""
+        catalog = cast("dict[str, Any]", super().catalog_dict)
+        for entry in catalog["streams"]:
+            entry["schema"] = self.streams[entry["tap_stream_id"]].schema
+        return catalog
+
+    def setup_mapper(self) -> None:
+        """Register each selected stream with its full schema; SCHEMA messages are made from what is registered."""
+        PluginBase.setup_mapper(self)
+        for stream in self.streams.values():
+            if stream.selected:
+                self.mapper.register_raw_stream_schema(stream.name, selected_schema(stream), stream.primary_keys)
+
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Stop at once and say so. The SDK would exit 0, which reads like a finished extraction."""
+        raise SystemExit(128 + signum)
+
+    @classmethod
+    def main(cls) -> None:
+        """Entry point of the executable, and the only place that catches everything."""
+        logs.configure(cls.name)
+        logger = logging.getLogger(cls.name)
+        try:
+            cls.get_singer_command()()
+        except (TapError, BatchError) as e:
+            logs.event(logger, "tap_failed", str(e), level=logging.ERROR)
+        except BrokenPipeError:
+            logs.event(logger, "tap_failed", "the target closed the pipe; see its own message", level=logging.ERROR)
+            # What is still buffered would only complain when the interpreter flushes it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        except Exception:
+            logger.exception("internal error; please report it with the lines below")
+        sys.exit(EXIT_FAILED)
+
+
+def selected_schema(stream: Stream) -> dict[str, Any]:
+    """The stream's schema with only the properties that the catalog selects; key properties always stay."""
+    schema = stream.schema
+    mask = stream.mask
+    properties = {
+        name: definition
+        for name, definition in schema["properties"].items()
+        if mask["properties", name] or name in stream.primary_keys
+    }
+    required = [name for name in schema.get("required", []) if name in properties]
+    return {**schema, "properties": properties, **({"required": required} if "required" in schema else {})}
