@@ -46,7 +46,7 @@ def job(tenant: str = "demo", name: str = "orders", **changes: Any) -> ResolvedJ
     source = Source(
         connector="csv",
         type="csv",
-        connector_type=connector_type("files", "tap-csv", resume="exclusive"),
+        connector_type=connector_type("files", "tap-csv", resume="exclusive", settings={"files": {}, "rejects": {}}),
         plugin=Plugin(name="tap-csv", executable="tap-csv", accepts_arrow=True, secrets_by_name=True),
         settings={"files": [{"path": "examples/orders/*.csv", "object": "orders"}]},
         secrets=(),

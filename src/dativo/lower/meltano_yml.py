@@ -153,27 +153,15 @@ def _target_child(job: ResolvedJob, bases: Mapping[str, Plugin], places: Places)
     }
 
 
-def selection_settings(job: ResolvedJob) -> dict[str, Any]:
-    """What the job selects, in the settings that file, table and sheet taps share; others obey the Singer catalog."""
-    files: list[dict[str, Any]] = []
-    listed: dict[str, list[dict[str, Any]]] = {"tables": [], "sheets": []}
-    for item in job.source.objects:
-        selection = item.selection
-        if "paths" in selection:
-            rest = {k: v for k, v in selection.items() if k != "paths"}
-            files += [{"path": path, "object": item.name, **rest} for path in selection["paths"]]
-        elif selection:
-            kind = "sheets" if "spreadsheet_id" in selection else "tables"
-            listed[kind].append({**selection, "object": item.name})
-    chosen = {"files": files, **listed}
-    return {name: entries for name, entries in chosen.items() if entries}
-
-
 def lane_settings(job: ResolvedJob) -> dict[str, Any]:
-    """Arrow batches and rejects on the wire where both plugins understand them."""
-    if not (job.source.plugin.accepts_arrow and job.target.plugin.accepts_arrow):
-        return {}
-    return {"batch_config": {"encoding": {"format": "arrow"}, "storage": {"root": ""}}, "rejects": "emit"}
+    """Arrow batches where both plugins understand them, and records that cannot be shaped as rejects for our target."""
+    source, target = job.source, job.target.plugin
+    settings: dict[str, Any] = {}
+    if source.plugin.accepts_arrow and target.accepts_arrow:
+        settings["batch_config"] = {"encoding": {"format": "arrow"}, "storage": {"root": ""}}
+    if target.accepts_arrow and "rejects" in (source.connector_type.settings or {}):
+        settings["rejects"] = "emit"
+    return settings
 
 
 def _sensitive(secrets: Iterable[Secret], plugin: Plugin) -> dict[str, Any]:

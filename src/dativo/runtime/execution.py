@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from dativo.errors import DativoError
 from dativo.runtime import mirror, private_project, run_report
 from dativo.runtime.locks import job_lock
 from dativo.runtime.plugins import how_to_install, is_installed
+from dativo.runtime.preflight import STATE_FILE_ENV, PreflightCheck
 from dativo.runtime.private_directory import private_directory
 from dativo.runtime.relay import Relay
 from dativo.runtime.run_id import new_run_id
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dativo.runtime.environment import JobEnvironment
     from dativo.runtime.process import Meltano
     from dativo.runtime.runlog import JobLog, RunLog
+    from target_iceberg.errors import TargetError
     from target_iceberg.load_plan import LoadPlan
     from target_iceberg.run_report import RunReport
 
@@ -120,59 +121,67 @@ class Execution:
 
     def _run_locked(self, prepared: PreparedJob, run_id: str, log: JobLog) -> RunReport:
         started_at = run_report.now()
-        log.say("run_started", f"run {run_id}", component="dativo")
-        with private_directory(run_id, prepared.environment.variables) as directory:
+        log.say("run_started", f"run {run_id}")
+        environment = prepared.environment
+        with private_directory(run_id, environment.variables) as directory:
             relay = Relay(log.emit)
-            code = self._pipe(prepared, run_id, directory, relay)
+            code, refusal = self._pipe(prepared, run_id, directory, relay, log)
             private_project.keep_system_database(directory, self._options.root)
-        file = run_report.path_of(self._options.root / prepared.plan.state_dir / "runs", run_id)
-        report = run_report.complete(
-            run_report.read(file),
-            relay,
-            plan=prepared.plan,
-            run_id=run_id,
-            started_at=started_at,
-            meltano_exit_code=code,
-            dry_run=self._options.dry_run,
-        )
+        if refusal is not None:
+            report = run_report.refused(prepared.plan, run_id, started_at, refusal, dry_run=self._options.dry_run)
+        else:
+            file = run_report.path_of(self._options.root / prepared.plan.state_dir / "runs", run_id)
+            report = run_report.complete(
+                run_report.read(file),
+                relay,
+                plan=prepared.plan,
+                run_id=run_id,
+                started_at=started_at,
+                meltano_exit_code=code,
+                dry_run=self._options.dry_run,
+            )
         if self._stopped_by is not None and report.outcome == "failed":
-            assert report.failure is not None
-            report.failure.failure_class = "interrupted"
-            report.failure.message = f"stopped by signal {self._stopped_by}; nothing was published"
-            report.failure.retryable = False
+            run_report.mark_interrupted(report, self._stopped_by)
         if report.failure is not None:
-            report.failure.message = prepared.environment.redactor.text(report.failure.message)
+            report.failure.message = environment.redactor.text(report.failure.message)
         return report
 
-    def _pipe(self, prepared: PreparedJob, run_id: str, directory: Path, relay: Relay) -> int:
-        environment = prepared.environment.variables
+    def _pipe(
+        self, prepared: PreparedJob, run_id: str, directory: Path, relay: Relay, log: JobLog
+    ) -> tuple[int, TargetError | None]:
+        """Run Meltano; returns its exit code, and why the lake refused the job if it did."""
+        root, variables = self._options.root, prepared.environment.variables
         argv = private_project.write(
-            directory,
-            prepared.job,
-            prepared.plan,
-            prepared.singer_catalog,
-            root=self._options.root,
-            variables=environment,
+            directory, prepared.job, prepared.plan, prepared.singer_catalog, root=root, variables=variables
         )
         if self._options.full_refresh:
             argv.insert(1, "--full-refresh")
-        with ExitStack() as cleanup:
-            meltano = self._next_meltano()
-            cleanup.callback(meltano.close)
-            self._meltano = meltano
+        meltano = self._next_meltano()
+        check = PreflightCheck(prepared.plan, directory, root=root, variables=variables, on_refusal=meltano.kill)
+        self._meltano = meltano
+        try:
             if self._stopped_by is not None:
-                meltano.discard()
-                return 128 + self._stopped_by
-            try:
-                meltano.start(argv, env=self._child_environment(environment, run_id, directory), cwd=directory)
-            except DativoError:
-                if self._stopped_by is None:  # else a signal ended it before it was told what to do
-                    raise
+                meltano.kill()
+            env = self._child_environment(variables, run_id, directory) | {STATE_FILE_ENV: str(check.fifo)}
+            self._start(meltano, argv, env, directory)
+            check.start()
             for line in meltano.lines():
                 relay.line(line)
             code = meltano.wait()
+        finally:
             self._meltano = None
-        return code
+            meltano.close()
+        check.finish()
+        for table, changes in check.changes.items():
+            log.say("schema_change", f"{table}: {'; '.join(changes)}", table=table)
+        return code, check.refusal
+
+    def _start(self, meltano: Meltano, argv: list[str], env: dict[str, str], directory: Path) -> None:
+        try:
+            meltano.start(argv, env=env, cwd=directory)
+        except DativoError:
+            if self._stopped_by is None:  # else a signal ended it before it was told what to do
+                raise
 
     def _child_environment(self, environment: dict[str, str], run_id: str, directory: Path) -> dict[str, str]:
         level = self._options.log_level

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 KEPT_LINES = 20
 _LEVEL_WORD = re.compile(r"\b(CRITICAL|ERROR|WARNING|WARN|DEBUG)\b")
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning)\b(?::|$)")
+_SDK_TALK = re.compile(
+    r"Meltano SDK v|Skipping parse of env var settings|Validating config using jsonschema|Beginning sync of|"
+    r"Target '[^']*' is listening|No records were written|METRIC"
+)
+"""What every plugin made with the Singer SDK says of itself."""
 _NOISE = frozenset({"No state was found, complete import."})
 """Warnings of Meltano about what is ordinary here."""
 
@@ -72,6 +77,8 @@ class Relay:
         self.emit(Event("meltano", level, message, {"component": "meltano"}))
 
     def _plugin_line(self, outer: dict[str, Any]) -> None:
+        if outer.get("stdio") == "stdout":
+            return  # Singer messages, which Meltano shows when debugging: they hold the data itself
         component = _component(outer)
         text = str(outer.get("event", "")).rstrip()
         inner = _json_object(text)
@@ -87,7 +94,7 @@ class Relay:
     def _plain(self, component: str, text: str, *, default: str) -> None:
         if not text.strip():
             return
-        level = _guess_level(text) or default
+        level = _guess_level(text) or ("debug" if _SDK_TALK.search(text) else default)
         self._remember(component, level, text.strip())
         self.emit(Event("plugin" if component != "meltano" else "meltano", level, text, {"component": component}))
 

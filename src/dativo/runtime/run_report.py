@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dativo.runtime.relay import Relay
+    from target_iceberg.errors import TargetError
     from target_iceberg.load_plan import LoadPlan
     from target_iceberg.run_report import FailureClass
 
@@ -68,6 +70,17 @@ def failed(
         dry_run=dry_run,
         failure=Failure(failure_class=failure_class, message=message, retryable=retryable),
     )
+
+
+def refused(plan: LoadPlan, run_id: str, started_at: str, why: TargetError, *, dry_run: bool) -> RunReport:
+    """Report of a run that the lake did not let begin."""
+    return failed(plan, run_id, started_at, why.failure_class, str(why), retryable=why.retryable, dry_run=dry_run)
+
+
+def mark_interrupted(report: RunReport, signal_number: int) -> None:
+    """Say that a signal was the reason, whatever else broke because of it."""
+    name = signal.Signals(signal_number).name
+    report.failure = Failure(failure_class="interrupted", message=f"stopped by {name}; nothing was published")
 
 
 def complete(
