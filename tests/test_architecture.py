@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "target_iceberg": {"singer_arrow"},
     "singer_arrow": set(),
     "tap_kit": {"singer_arrow"},
-    **dict.fromkeys(TAPS, {"tap_kit", "singer_arrow"}),
+    **{key: {"tap_kit", "singer_arrow"} for key in TAPS},
 }
 PUBLIC_OF_TARGET = {"load_plan", "run_report", "types", "errors", "lake"}
 LIGHT_MODULES = (
@@ -106,7 +106,7 @@ def test_packages_import_only_along_the_edges(package: str) -> None:
 
 def test_dativo_imports_only_the_public_modules_of_the_target() -> None:
     used = [i for i in imports("dativo") if _is_below(i.imported, "target_iceberg")]
-    strangers = [str(i) for i in used if (i.imported.split(".") + [""])[1] not in PUBLIC_OF_TARGET]
+    strangers = [str(i) for i in used if ([*i.imported.split("."), ""])[1] not in PUBLIC_OF_TARGET]
     assert used
     assert strangers == []
 
