@@ -47,7 +47,7 @@ class Finish:
             TargetError: nothing (more) could be published.
         """
         run = self._run
-        if run.plan is not None and not run.ended:
+        if not run.ended and (run.plan is not None or run.start_state is not None):
             raise TargetError(
                 "the tap did not finish: its end mark is missing, so it failed or was killed; nothing was published. Its own "
                 "messages above say why; run again when that is mended",

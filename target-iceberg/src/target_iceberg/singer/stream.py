@@ -68,20 +68,20 @@ class StreamSink:
         self.source_files: set[str] = set()
         self.notices: list[str] = []
         self._run_id, self._max_listed, self._strict = run_id, max_listed, strict
-        self._files: list[StagedFile] = []
+        self._writers: list[DataFileWriter] = []
         self._listed: Counter[str] = Counter()
-        self._generation = 0
         self.adopt(plan, stage)
 
     def adopt(self, plan: StreamPlan, stage: Stage) -> None:
         """Go on with another shape of the stream: its SCHEMA changed. All rows before must have been accepted."""
-        self._close_writer()
+        if self._writers:
+            self._writers[-1].close()
         self.plan, self.stage = plan, stage
         self.decoder, self.contract = Decoder(plan), CompiledContract(plan)
-        self._writer = DataFileWriter(
-            stage.table, stage.schema, stage.spec, plan.target_file_size_bytes, f"{self._run_id}-{self._generation}"
-        )
-        self._generation += 1
+        name = f"{self._run_id}-{len(self._writers)}"
+        size = plan.target_file_size_bytes
+        writer = DataFileWriter(stage.table, stage.schema, stage.spec, size, name, first_ordinal=self.staged_rows)
+        self._writers.append(writer)
         self._dedupe = self._keys_cross_partitions()
 
     def evaluate_records(self, chunk: bytes, n_rows: int) -> Evaluated:
@@ -132,7 +132,7 @@ class StreamSink:
             self.source_files.update(v for v in pc.unique(chunk.good[SOURCE_FILE]).to_pylist() if v is not None)
         if not self.withheld:
             with lake_errors(address(self.plan)):
-                self._writer.write(self._without_twins(chunk.good))
+                self._writers[-1].write(self._without_twins(chunk.good))
 
     @property
     def withheld(self) -> bool:
@@ -147,12 +147,12 @@ class StreamSink:
     @property
     def staged_bytes(self) -> int:
         """Bytes of staged files on disk."""
-        return sum(f.data_file.file_size_in_bytes for f in self._files) + self._writer.bytes_on_disk
+        return sum(w.bytes_on_disk for w in self._writers)
 
     @property
     def staged_rows(self) -> int:
         """Rows in the writers, without twins that were dropped before writing."""
-        return sum(f.data_file.record_count for f in self._files) + self._writer.rows
+        return sum(w.rows for w in self._writers)
 
     def mark_state(self) -> None:
         """All rows accepted so far stand before a STATE."""
@@ -165,20 +165,12 @@ class StreamSink:
             TargetError: they cannot be written.
         """
         with lake_errors(address(self.plan)):
-            self._close_writer()
-        return self._files
+            return [f for w in self._writers for f in w.close()]
 
     def discard(self) -> None:
         """Delete what was staged; no commit has been attempted with it."""
-        self._writer.abort()
-        for f in self._files:
-            with lake_errors(address(self.plan)):
-                self.stage.table.io.delete(f.data_file.file_path)
-        self._files = []
-
-    def _close_writer(self) -> None:
-        if self._generation:
-            self._files += self._writer.close()
+        for w in self._writers:
+            w.abort()
 
     def _keys_cross_partitions(self) -> bool:
         """The same key may lie in several partitions, so that files alone do not tell which row came last."""

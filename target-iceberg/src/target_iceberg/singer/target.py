@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections import Counter
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from singer_sdk import Target
 from singer_sdk.exceptions import ConfigValidationError, MissingKeyPropertiesError
@@ -63,6 +63,7 @@ class TargetIceberg(Target):
     name = "target-iceberg"
     config_jsonschema = target_settings.CONFIG
     package_name = "dativo-target-iceberg"
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [PluginCapabilities.ABOUT, PluginCapabilities.BATCH]  # type: ignore[misc]
 
     def __init__(self, **kwargs: Any) -> None:
         reader = _EngineReader()
@@ -72,11 +73,6 @@ class TargetIceberg(Target):
     @classmethod
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         """Offer no setting of the SDK that this engine does not act upon."""
-
-    @property
-    def capabilities(self) -> list[CapabilitiesEnum]:  # type: ignore[override]
-        """What the engine does."""
-        return [PluginCapabilities.ABOUT, PluginCapabilities.BATCH]
 
     def _handle_termination(self, signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG002  signal's signature
         """Stop without publishing; the SDK's own handler would drain."""
@@ -171,7 +167,7 @@ def main() -> NoReturn:
     # A signal that arrives while libraries are being imported must not end in a traceback either.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
-        TargetIceberg.cli(standalone_mode=False)
+        code = TargetIceberg.cli(standalone_mode=False)
     except TargetError as e:
         event("failed", str(e), level="error", failure_class=e.failure_class, retryable=e.retryable)
         sys.exit(2)
@@ -191,4 +187,4 @@ def main() -> NoReturn:
         if os.environ.get(LOG_LEVEL_ENV, "").lower() == "debug":
             traceback.print_exc()
         sys.exit(2)
-    sys.exit(0)
+    sys.exit(2 if code else 0)  # the SDK has said what it did not like

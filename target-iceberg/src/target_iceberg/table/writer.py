@@ -78,10 +78,11 @@ class DataFileWriter:
         spec: partition spec of the files.
         target_file_size_bytes: wanted size on disk.
         name: distinguishes this writer's files, e.g. the run id.
+        first_ordinal: of its first row, when another writer has staged rows of the stream before.
     """
 
     def __init__(
-        self, table: Table, schema: Schema, spec: PartitionSpec, target_file_size_bytes: int, name: str
+        self, table: Table, schema: Schema, spec: PartitionSpec, target_file_size_bytes: int, name: str, *, first_ordinal: int = 0
     ) -> None:
         self.schema, self.spec = schema, spec
         self.files: list[StagedFile] = []
@@ -89,7 +90,7 @@ class DataFileWriter:
         self._io = table.io
         self._table_uuid = str(table.metadata.table_uuid)
         self._target_bytes = target_file_size_bytes
-        self._name = name
+        self._name, self._first_ordinal = name, first_ordinal
         # Avro field names are restricted; the Parquet file carries the same sanitised names, ids identify the columns.
         file_schema = sanitize_column_names(schema)
         self._arrow_schema = file_arrow_schema(file_schema)
@@ -160,10 +161,11 @@ class DataFileWriter:
         if o is None:
             o = self._open[partition] = self._new_file(key)
         o.buffer.append(table)
-        if o.segments and sum(o.segments[-1]) == self.rows:
+        ordinal = self._first_ordinal + self.rows
+        if o.segments and sum(o.segments[-1]) == ordinal:
             o.segments[-1] = (o.segments[-1][0], o.segments[-1][1] + table.num_rows)
         else:
-            o.segments.append((self.rows, table.num_rows))
+            o.segments.append((ordinal, table.num_rows))
         self.rows += table.num_rows
         o.buffered_bytes += table.nbytes
         if o.buffered_bytes >= ROW_GROUP_BYTES or o.expected_bytes >= self._target_bytes:
