@@ -1,0 +1,133 @@
+"""A document against its model: all findings at once, each at its key, in words that say what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from dativo.config.diagnostics import Finding, PathPart, did_you_mean, listed, yaml_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pydantic_core import ErrorDetails
+
+    from dativo.config.yamlio import Document
+
+M = TypeVar("M", bound=BaseModel)
+
+_WANTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+
+
+def check_model(
+    model: type[M], document: Document, findings: list[Finding], *, at: Sequence[PathPart] = ()
+) -> M | None:
+    """The validated model, or None and findings. `at`: where in the document the model starts."""
+    data = document.data
+    for part in at:
+        data = data[part]
+    try:
+        return model.model_validate(data)
+    except ValidationError as e:
+        seen: set[tuple[str, str]] = set()
+        for error in e.errors(include_url=False):
+            finding = _finding(model, document, data, error, tuple(at))
+            if (finding.code, finding.path) not in seen:  # a union complains once per member
+                seen.add((finding.code, finding.path))
+                findings.append(finding)
+        return None
+
+
+def _finding(
+    model: type[BaseModel], document: Document, data: Any, error: ErrorDetails, at: tuple[PathPart, ...]
+) -> Finding:
+    kind = error["type"]
+    absent = kind in {"missing", "extra_forbidden"}
+    parts = _real_path(error["loc"], data, keep_last=absent)
+    place = (*at, *parts)
+    if kind == "extra_forbidden":
+        known = list(_keys_at(model, parts[:-1]))
+        where = f"in {yaml_path(place[:-1])}" if place[:-1] else "in this file"
+        problem = f"unknown key '{parts[-1]}' {where}{did_you_mean(str(parts[-1]), known)}"
+        return document.finding("DTV010", place, problem, f"remove or rename it; known keys: {listed(known, 30)}")
+    if kind == "missing":
+        return document.finding("DTV012", place, f"the key '{parts[-1]}' is missing", f"add {parts[-1]}: ...")
+    if kind in _WANTED:
+        return _wrong_type(document, place, error["input"], _WANTED[kind])
+    if kind == "literal_error":
+        expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        problem = (
+            f"{_shown(error['input'])} is not allowed here{did_you_mean(str(error['input']), expected.split(', '))}"
+        )
+        return document.finding("DTV013", place, problem, f"use one of: {expected}")
+    problem = error["msg"].removeprefix("Value error, ")
+    return document.finding("DTV013", place, f"{_shown(error['input'])}: {problem}", "see the reference of this key")
+
+
+def _wrong_type(document: Document, place: tuple[PathPart, ...], value: Any, wanted: str) -> Finding:
+    written = document.written(place)
+    if place and place[-1] == "version" and isinstance(value, (int, float)) and wanted == "text":
+        problem = f"version: {written} without quotes is a number, and 1.10 would become 1.1"
+        return document.finding("DTV014", place, problem, f'put it in quotes: version: "{written}"')
+    remedy = f"write {wanted}"
+    if wanted == "text" and isinstance(value, (bool, int, float)):
+        remedy = f'put it in quotes: "{written}"'
+    return document.finding("DTV011", place, f"{_shown(value)} is not {wanted}", remedy)
+
+
+def _shown(value: Any) -> str:
+    """Kind of a value and, for short scalars, the value; never a whole subtree."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "nothing (null)"
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _real_path(loc: tuple[int | str, ...], data: Any, *, keep_last: bool) -> tuple[PathPart, ...]:
+    """Pydantic's location without the names of union members, which are no keys of the document."""
+    parts: list[PathPart] = []
+    for i, part in enumerate(loc):
+        is_last = i == len(loc) - 1
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+            parts.append(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+            parts.append(part)
+        elif is_last and keep_last:
+            parts.append(part)
+    return tuple(parts)
+
+
+def _keys_at(model: type[BaseModel], parts: Sequence[PathPart]) -> Iterator[str]:
+    """Keys that the model knows at a path."""
+    models = [model]
+    for part in parts:
+        annotations = [m.model_fields[str(part)].annotation for m in models if str(part) in m.model_fields]
+        if annotations:
+            models = [found for a in annotations for found in _models_in(a)]
+    for m in models:
+        for name, field in m.model_fields.items():
+            yield field.alias or name
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)

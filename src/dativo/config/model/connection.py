@@ -1,0 +1,62 @@
+"""`target.connection`: where lake catalog and object store are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dativo.config.model.base import Authored, Settings
+
+
+class Nessie(Authored):
+    """A Nessie server; `uri` is its Iceberg REST address."""
+
+    uri: str
+    token: str | None = None
+    warehouse: str | None = None
+    credential: str | None = None
+    oauth2_server_uri: str | None = None
+    scope: str | None = None
+
+
+class S3(Authored):
+    """A store that speaks S3."""
+
+    endpoint: str | None = None
+    bucket: str | None = None
+    prefix: str | None = None
+    region: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = None
+    session_token: str | None = None
+    path_style_access: bool | str | None = None
+
+
+class Azure(Authored):
+    """Azure Blob Storage."""
+
+    account_name: str | None = None
+    account_key: str | None = None
+    connection_string: str | None = None
+    sas_token: str | None = None
+    endpoint: str | None = None
+    container: str | None = None
+    prefix: str | None = None
+
+
+class TargetConnection(S3):
+    """By group, or flat for the object store alone."""
+
+    nessie: Nessie | None = None
+    s3: S3 | None = None
+    azure: Azure | None = None
+    gs: Settings | None = None
+    catalog: dict[str, Any] | None = None
+    """PyIceberg's properties of a lake catalog: {type: rest, uri: ..}."""
+    account_name: str | None = None
+    account_key: str | None = None
+    connection_string: str | None = None
+    sas_token: str | None = None
+    container: str | None = None
+
+
+CONNECTION_GROUPS = ("nessie", "s3", "azure", "gs", "catalog")

@@ -1,0 +1,220 @@
+"""What a job reads: its objects, in the words of its connector, each with its contract."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dativo.config.contracts import Wanted
+from dativo.config.diagnostics import did_you_mean, listed
+from dativo.config.model.resolved import SourceObject
+
+if TYPE_CHECKING:
+    from dativo.config.connectors import LoadedRecipe
+    from dativo.config.contracts import Contracts
+    from dativo.config.diagnostics import Finding, PathPart
+    from dativo.config.drafts import Draft
+    from dativo.config.model.contract import Contract
+    from dativo.config.model.registry import ConnectorType
+    from dativo.config.project import Project
+    from target_iceberg.load_plan import Rule
+
+KEYS = ("objects", "files", "tables", "sheets")
+
+
+def entries(draft: Draft, connector: LoadedRecipe, findings: list[Finding]) -> list[dict[str, Any]] | None:
+    """The job's objects, files, tables or sheets as mappings that all have `object`; None with findings."""
+    source = draft.job.source
+    said = {key: getattr(source, key) for key in KEYS if getattr(source, key) is not None}
+    wanted = _wanted_key(connector.connector_type, said)
+    where: tuple[PathPart, ...] = ("source",)
+    for key in said:
+        if key != wanted:
+            problem = f"{connector.recipe.type} reads '{wanted}', not '{key}'"
+            findings.append(draft.document.finding("DTV037", (*where, key), problem, f"write source.{wanted}"))
+    if said and wanted not in said:
+        return None
+    if wanted == "objects":
+        return _named_objects(draft, connector, said.get("objects"), findings)
+    listed_entries = said.get(wanted)
+    if not listed_entries:
+        problem = f"the job does not say which {wanted} to read"
+        findings.append(draft.document.finding("DTV037", (*where, wanted), problem, f"add source.{wanted}: [..]"))
+        return None
+    found = []
+    required = connector.connector_type.selection.required if connector.connector_type.selection else []
+    for i, entry in enumerate(listed_entries):
+        fields = entry.model_dump(exclude_none=True)
+        if not fields.get("options", True):
+            del fields["options"]
+        fields.setdefault("object", str(fields.get("name", "")).rpartition(".")[2])
+        for name in required:
+            if name not in fields:
+                problem = f"the key '{name}' is missing"
+                findings.append(
+                    draft.document.finding("DTV012", (*where, wanted, i, name), problem, f"add {name}: ...")
+                )
+        found.append({**fields, "_place": (*where, wanted, i)})
+    if "query" in {k for e in found for k in e} and not connector.connector_type.supports_queries:
+        findings.append(draft.document.finding("DTV037", (*where, wanted), f"{connector.recipe.type} takes no queries", "name a table"))  # fmt: skip
+    _refuse_repeated(found, wanted, draft, findings)
+    return found
+
+
+def _wanted_key(connector_type: ConnectorType, said: dict[str, Any]) -> str:
+    selection = connector_type.selection
+    if selection is not None:
+        return selection.key
+    if connector_type.requires_tables:
+        return "tables"
+    return next(iter(said), "objects")
+
+
+def _named_objects(
+    draft: Draft, connector: LoadedRecipe, names: list[str] | None, findings: list[Finding]
+) -> list[dict[str, Any]] | None:
+    known = connector.connector_type.objects_supported
+    if not names:
+        names = list(draft.job.assets or ()) or ([_word(draft.job.asset)] if draft.job.asset else [])
+    if not names:
+        remedy = f"add source.objects: [..]; {connector.recipe.type} has {listed(known, 30) if known else 'any'}"
+        findings.append(draft.document.finding("DTV037", ("source",), "the job does not say what to read", remedy))
+        return None
+    found = []
+    for i, name in enumerate(names):
+        place: tuple[PathPart, ...] = ("source", "objects", i) if draft.job.source.objects else ("asset",)
+        if known and name not in known and draft.job.source.objects:
+            problem = f"{connector.recipe.type} has no object '{name}'{did_you_mean(name, known)}"
+            findings.append(draft.document.finding("DTV037", place, problem, f"it has {listed(known, 30)}"))
+        found.append({"object": name, "_place": place})
+    _refuse_repeated(found, "objects", draft, findings)
+    return found
+
+
+def _word(reference: str) -> str:
+    return reference.partition("@")[0].rpartition("/")[2].removesuffix(".yaml").removesuffix(".yml")
+
+
+def _refuse_repeated(found: list[dict[str, Any]], key: str, draft: Draft, findings: list[Finding]) -> None:
+    """Several files may feed one object; tables, sheets and objects may not."""
+    seen: set[str] = set()
+    for entry in found:
+        if entry["object"] in seen and key != "files":
+            problem = f"the object '{entry['object']}' is there twice"
+            findings.append(draft.document.finding("DTV037", entry["_place"], problem, "give each its own object name"))
+        seen.add(entry["object"])
+
+
+def with_contracts(
+    draft: Draft,
+    found: list[dict[str, Any]],
+    connector: LoadedRecipe,
+    contracts: Contracts,
+    findings: list[Finding],
+    *,
+    project: Project,
+    cursor_field: str | None,
+) -> list[SourceObject]:
+    """Objects with their contracts; those whose contract is not found are missing, with findings."""
+    grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for entry in found:
+        grouped[entry["object"]].append(entry)
+    objects = []
+    references = _references(draft, list(grouped), contracts, findings)
+    for name, group in grouped.items():
+        contract = _contract(draft, name, group[0]["_place"], references, connector, contracts, findings)
+        if contract is not None:
+            objects.append(
+                SourceObject(
+                    name=name,
+                    contract=bound(contract, name, draft),
+                    selection=_selection(group, project),
+                    cursor_field=group[0].get("cursor_field") or cursor_field,
+                )
+            )
+    return objects
+
+
+def _selection(group: list[dict[str, Any]], project: Project) -> dict[str, Any]:
+    if "path" in group[0]:
+        options = group[0].get("options") or {}
+        return {"paths": [project.rendered(e["path"]) for e in group], **options}
+    return {k: v for k, v in group[0].items() if k not in {"object", "_place"}}
+
+
+def _references(
+    draft: Draft, objects: list[str], contracts: Contracts, findings: list[Finding]
+) -> dict[str, tuple[str, tuple[PathPart, ...]]]:
+    """Object -> (what the job calls its contract, where it says so)."""
+    job = draft.job
+    found: dict[str, tuple[str, tuple[PathPart, ...]]] = {}
+    for name, reference in (job.assets or {}).items():
+        if name not in objects:
+            problem = f"the job reads no object '{name}'{did_you_mean(name, objects)}"
+            findings.append(draft.document.finding("DTV037", ("assets", name), problem, f"it reads {listed(objects)}"))
+        found[name] = reference, ("assets", name)
+    one = (job.asset_path, ("asset_path",)) if job.asset_path else (job.asset, ("asset",)) if job.asset else None
+    if one is not None and one[0] is not None:
+        owner = objects[0] if len(objects) == 1 else _owner(one[0], objects, contracts)
+        found.setdefault(owner, (one[0], one[1]))
+    return found
+
+
+def _owner(reference: str, objects: list[str], contracts: Contracts) -> str:
+    """Which of several objects a job's one asset belongs to: the one it names, else the first."""
+    word = _word(reference)
+    names = {word}
+    if "/" in reference:
+        path = contracts.project.path(reference)
+        for contract in contracts.read(path, []) if path.exists() else []:
+            names |= {contract.object, contract.name}
+    else:
+        names |= contracts.objects_named(word)
+    return next((o for o in objects if o in names), objects[0])
+
+
+def _contract(
+    draft: Draft,
+    name: str,
+    place: tuple[PathPart, ...],
+    references: dict[str, tuple[str, tuple[PathPart, ...]]],
+    connector: LoadedRecipe,
+    contracts: Contracts,
+    findings: list[Finding],
+) -> Contract | None:
+    sources = frozenset({connector.name, connector.recipe.type})
+    if name not in references:
+        return contracts.by_word(Wanted(name, "object", sources, draft.tenant), draft.document, place, findings)
+    reference, said_at = references[name]
+    if "/" in reference or reference.endswith((".yaml", ".yml")):
+        wanted = Wanted(name, "object", sources, draft.tenant)
+    else:
+        wanted = Wanted(reference, "name", sources, draft.tenant)
+    return contracts.by_reference(reference, wanted, draft.document, said_at, findings)
+
+
+def bound(contract: Contract, stream: str, draft: Draft) -> Contract:
+    """The contract as this job uses it: rules named after the stream, and the job's overrides."""
+    changes: dict[str, Any] = {}
+    if stream != contract.object and contract.rules:
+        changes["rules"] = tuple(_renamed(rule, contract.object, stream) for rule in contract.rules)
+    overrides = {c: w for c, w in draft.job.classification_overrides.items() if c in contract.column_names}
+    if overrides:
+        changes["classification"] = {**contract.classification, **overrides}
+        changes["columns"] = tuple(
+            msgspec.structs.replace(c, classification=overrides[c.name]) if c.name in overrides else c
+            for c in contract.columns
+        )
+    governance = draft.job.governance_overrides
+    if governance is not None:
+        changes["governance"] = {**contract.governance, **governance.model_dump(exclude_none=True)}
+        if governance.retention_days is not None:
+            changes["retention_days"] = governance.retention_days
+    return replace(contract, **changes) if changes else contract
+
+
+def _renamed(rule: Rule, old: str, new: str) -> Rule:
+    return msgspec.structs.replace(rule, name=f"{new}{rule.name.removeprefix(old)}")

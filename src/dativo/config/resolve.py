@@ -1,0 +1,262 @@
+"""Names -> objects: job files become resolved jobs, or findings.
+
+    project = Project.discover()
+    jobs, findings = load_jobs(project, ["jobs/acme"], mode="cloud")
+
+A job with an error finding is not among the jobs. Findings of files that jobs share (recipes, contracts) are listed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dativo.config import objects
+from dativo.config.cascade import cascade, deep_merge
+from dativo.config.check_model import check_model
+from dativo.config.connectors import Connectors
+from dativo.config.contracts import Contracts
+from dativo.config.diagnostics import Finding, has_errors, in_order
+from dativo.config.drafts import read_drafts
+from dativo.config.lints import JOB_LINTS, JobCase
+from dativo.config.model.connection import CONNECTION_GROUPS, TargetConnection
+from dativo.config.model.resolved import Incremental, Logging, ResolvedJob, Retry, Source, Target
+from dativo.config.plugins import choose, selection_setting, source_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from dativo.config.connectors import LoadedRecipe
+    from dativo.config.drafts import Draft
+    from dativo.config.model.base import Role
+    from dativo.config.model.resolved import DeploymentMode, Plugin, Secret
+    from dativo.config.project import Project
+
+DEFAULT_ENVIRONMENT = "dev"
+
+
+def load_jobs(
+    project: Project,
+    paths: Iterable[Path] = (),
+    *,
+    tenant: str | None = None,
+    job: str | None = None,
+    mode: DeploymentMode = "self_hosted",
+) -> tuple[list[ResolvedJob], list[Finding]]:
+    """Resolve all jobs in files and directories (default: jobs/ and configs/jobs/), ordered by tenant and name."""
+    findings: list[Finding] = []
+    resolver = Resolver(project, mode)
+    drafts = read_drafts(project, paths, findings, tenant=tenant, job=job)
+    resolved = [r for r in (resolver.resolve(d, findings) for d in drafts) if r is not None]
+    return sorted(resolved, key=lambda j: (j.tenant, j.name)), in_order(findings)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseConnector:
+    """A recipe by itself, as it serves every job that names it."""
+
+    name: str
+    role: Role
+    plugin: Plugin
+    settings: dict[str, Any]
+    """Plugin settings without secrets and without any job's selection."""
+    secrets: tuple[Secret, ...]
+
+
+class Resolver:
+    """Resolves jobs of one project; recipes and contracts are read once for all of them."""
+
+    def __init__(self, project: Project, mode: DeploymentMode = "self_hosted") -> None:
+        self.project = project
+        self.mode = mode
+        self.connectors = Connectors(project)
+        self.contracts = Contracts(project)
+        self._dumps: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+
+    def resolve(self, draft: Draft, findings: list[Finding]) -> ResolvedJob | None:
+        """One job, or None and at least one error finding."""
+        own: list[Finding] = []
+        job, document = draft.job, draft.document
+        recipes = {
+            "source": self.connectors.find("source", document, job.source_connector, job.source_connector_path, own),
+            "target": self.connectors.find("target", document, job.target_connector, job.target_connector_path, own),
+        }
+        source = self._source(draft, recipes["source"], own) if recipes["source"] else None
+        target = self._target(draft, recipes["target"], own) if recipes["target"] else None
+        resolved = _job(draft, source, target) if source and target else None
+        case = JobCase(self.project, draft, resolved, recipes["source"], recipes["target"], self.mode)
+        for lint in JOB_LINTS.values():
+            own += lint(case)
+        findings += own
+        return None if has_errors(own) else resolved
+
+    def base(self, recipe: LoadedRecipe, role: Role, findings: list[Finding]) -> BaseConnector:
+        """What a recipe says without any job."""
+        values = cascade(role, *self._plain(recipe), {})
+        chosen = choose(recipe, values, None, role, findings)
+        settings = chosen.options
+        if role == "source":
+            settings = source_settings(self.project, chosen, values, recipe.connector_type, {})
+        return BaseConnector(recipe.name, role, chosen.plugin, settings, chosen.secrets)
+
+    def _plain(self, recipe: LoadedRecipe) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Registry entry and recipe as plain data for the cascade."""
+        key = id(recipe)
+        if key not in self._dumps:
+            self._dumps[key] = recipe.connector_type.model_dump(), recipe.document.data
+        return self._dumps[key]
+
+    def _source(self, draft: Draft, recipe: LoadedRecipe, findings: list[Finding]) -> Source | None:
+        values = cascade("source", *self._plain(recipe), draft.document.data)
+        values["connection"] = _unwrapped(values["connection"], recipe)
+        chosen = choose(recipe, values, draft.document, "source", findings)
+        facts = {"tenant": draft.tenant, "environment": draft.job.environment or DEFAULT_ENVIRONMENT}
+        settings = source_settings(self.project, chosen, values, recipe.connector_type, facts)
+        entries = objects.entries(draft, recipe, findings)
+        if entries is None:
+            return None
+        incremental = Incremental(
+            strategy=values["strategy"],
+            cursor_field=values["cursor_field"],
+            lookback_days=values["lookback_days"] or 0,
+        )
+        found = objects.with_contracts(
+            draft, entries, recipe, self.contracts, findings,
+            project=self.project, cursor_field=_cursor(draft, recipe, incremental),
+        )  # fmt: skip
+        if chosen.is_own:
+            for entry in entries:
+                entry.setdefault("cursor_field", incremental.cursor_field)
+            settings |= selection_setting(recipe.connector_type, entries, self.project)
+        return Source(
+            connector=recipe.name,
+            type=recipe.recipe.type,
+            connector_type=recipe.connector_type,
+            plugin=chosen.plugin,
+            settings=settings,
+            secrets=chosen.secrets,
+            objects=tuple(found),
+            incremental=incremental,
+            identity={k: settings[k] for k in recipe.connector_type.identity if k in settings},
+        )
+
+    def _target(self, draft: Draft, recipe: LoadedRecipe, findings: list[Finding]) -> Target | None:
+        if recipe.document.data.get("connection_template"):
+            check_model(TargetConnection, recipe.document, findings, at=("connection_template",))
+        values = cascade("target", *self._plain(recipe), {"target": _grouped_target(draft, recipe)})
+        chosen = choose(recipe, values, draft.document, "target", findings)
+        said = draft.job.target
+        connection = _grouped(values["connection"], recipe)
+        for secret in chosen.secrets:
+            parts = secret.setting.split(".")
+            if parts[0] == "connection":
+                connection = deep_merge(connection, _nested(parts[1:], f"${{{secret.name}}}"))
+        return Target(
+            connector=recipe.name,
+            type=recipe.recipe.type,
+            connector_type=recipe.connector_type,
+            plugin=chosen.plugin,
+            settings=chosen.options,
+            secrets=chosen.secrets,
+            branch=said.branch,
+            warehouse=said.warehouse,
+            namespace=said.namespace,
+            table=said.table,
+            connection=connection,
+            target_file_size_mb=said.parquet_target_size_mb,
+            markdown_kv_storage=_text(said.markdown_kv_storage),
+            file_format=said.file_format,
+            write_mode=said.write_mode,
+            evolution=said.mode,
+            allow_empty=said.allow_empty,
+            adopt=said.adopt,
+            at_least_once=said.at_least_once,
+        )
+
+
+def _job(draft: Draft, source: Source, target: Target) -> ResolvedJob:
+    job = draft.job
+    rows, percent = None, None
+    if isinstance(job.max_rejected, int):
+        rows = job.max_rejected
+    elif job.max_rejected is not None:
+        percent = float(job.max_rejected.rstrip("% "))
+    return ResolvedJob(
+        path=draft.document.path,
+        tenant=draft.tenant,
+        name=draft.name,
+        environment=job.environment or DEFAULT_ENVIRONMENT,
+        source=source,
+        target=target,
+        violations=job.schema_validation_mode,
+        max_rejected_rows=rows,
+        max_rejected_percent=percent,
+        retry=_retry(draft),
+        logging=Logging(redaction=job.logging.redaction, level=job.logging.level) if job.logging else Logging(),
+        state_path=job.source.incremental.state_path if job.source.incremental else None,
+        finops=job.finops,
+        governance=job.governance_overrides.model_dump(exclude_none=True) if job.governance_overrides else {},
+        notices=_notices(draft),
+    )
+
+
+def _notices(draft: Draft) -> tuple[str, ...]:
+    if draft.job.catalog is None:
+        return ()
+    return ("catalog: metadata catalogs are not supported yet; the key is accepted and does nothing",)
+
+
+def _retry(draft: Draft) -> Retry:
+    said = draft.job.retry_config
+    if said is None:
+        return Retry()
+    return Retry(
+        max_retries=said.max_retries,
+        initial_delay_s=said.initial_delay_seconds,
+        max_delay_s=said.max_delay_seconds,
+        backoff_multiplier=said.backoff_multiplier,
+        exit_codes=tuple(said.retryable_exit_codes),
+        error_patterns=tuple(said.retryable_error_patterns),
+    )
+
+
+_STRATEGY_CURSORS = {"created": "created", "updated": "updated", "updated_at": "updated_at"}
+
+
+def _cursor(draft: Draft, recipe: LoadedRecipe, incremental: Incremental) -> str | None:
+    """The cursor of objects that name none: the cascade's, else the one that the strategy's own name says."""
+    if incremental.strategy in {"full_refresh", "file_modified_time", "spreadsheet_modified_time"}:
+        return None
+    return incremental.cursor_field or _STRATEGY_CURSORS.get(incremental.strategy)
+
+
+def _unwrapped(connection: dict[str, Any], recipe: LoadedRecipe) -> dict[str, Any]:
+    """`connection: {postgres: {host: ..}}` means `connection: {host: ..}`."""
+    inner = connection.get(recipe.recipe.type)
+    return (
+        deep_merge({k: v for k, v in connection.items() if k != recipe.recipe.type}, inner)
+        if isinstance(inner, dict)
+        else connection
+    )
+
+
+def _grouped_target(draft: Draft, recipe: LoadedRecipe) -> dict[str, Any]:
+    target = draft.document.data.get("target") or {}
+    return {**target, "connection": _grouped(target.get("connection") or {}, recipe)}
+
+
+def _grouped(connection: dict[str, Any], recipe: LoadedRecipe) -> dict[str, Any]:
+    """Flat {endpoint, bucket, prefix} belongs to the object store."""
+    store = "azure" if recipe.recipe.type == "azure_blob" else "s3"
+    flat = {k: v for k, v in connection.items() if k not in CONNECTION_GROUPS}
+    groups = {k: v for k, v in connection.items() if k in CONNECTION_GROUPS}
+    return deep_merge(groups, {store: flat}) if flat else groups
+
+
+def _nested(parts: list[str], value: str) -> dict[str, Any]:
+    return {parts[0]: _nested(parts[1:], value)} if len(parts) > 1 else {parts[0]: value}
+
+
+def _text(value: Any) -> str | None:
+    return value.get("mode") or value.get("storage") if isinstance(value, dict) else value
