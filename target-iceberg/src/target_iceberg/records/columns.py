@@ -1,0 +1,220 @@
+"""Whole Arrow columns into the column's type, value by value as `scalars` would.
+
+Vector code only ever takes what the scalar definition takes, with the same result. A column that it cannot take as a
+whole is halved until what it cannot take is found; those values get the scalar definition, or are reported to the caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from target_iceberg.records.casts import CASTS
+from target_iceberg.records.scalars import ValueRefused, compact_json, converter, parsed
+from target_iceberg.types import arrow_type, decimal_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from target_iceberg.load_plan import Column
+
+_LEAF_ROWS = 32
+_PARTS = 8
+
+
+@dataclass
+class Coerced:
+    """A column in its type and the rows that do not fit; those are NULL in `array`."""
+
+    array: pa.Array
+    bad: dict[int, str] = field(default_factory=dict)
+    """Row -> message without the value."""
+
+
+def coerce(array: pa.Array, column: Column, scalar: bool = True) -> Coerced:
+    """Bring an array to the column's Arrow type.
+
+    Args:
+        scalar: whether values that vector code cannot take get the scalar definition; without it they are reported as
+            bad, for a caller who still has the text they came from.
+    """
+    array = _plain(array)
+    wanted = arrow_type(column)
+    if column.type in _NESTED and array.type.id in _NESTED_IDS[column.type]:
+        return _NESTED[column.type](array, column, scalar)
+    if column.encoding == "json":
+        return _json(array, scalar)
+    if array.type == wanted:
+        return Coerced(array)
+    if pa.types.is_null(array.type):
+        return Coerced(pa.nulls(len(array), wanted))
+    word = "decimal" if decimal_parameters(column.type) else column.type
+    return _cast(array, column, CASTS.get(word, _no_cast), scalar)
+
+
+def build(values: Sequence[Any], column: Column) -> pa.Array:
+    """Array of the column's type from what its scalar converter gave, None for NULL."""
+    return pa.array(values, _storage(arrow_type(column))).cast(arrow_type(column))
+
+
+def _storage(t: pa.DataType) -> pa.DataType:
+    """The type without extension types, which PyArrow cannot build inside of nested ones."""
+    if isinstance(t, pa.BaseExtensionType):
+        return t.storage_type
+    if pa.types.is_struct(t):
+        return pa.struct([f.with_type(_storage(f.type)) for f in t])
+    if pa.types.is_list(t):
+        return pa.list_(t.value_field.with_type(_storage(t.value_type)))
+    if pa.types.is_map(t):
+        return pa.map_(_storage(t.key_type), _storage(t.item_type))
+    return t
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """Without dictionaries, views and 64-bit offsets, whose values mean the same."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
+        if isinstance(array, pa.ChunkedArray):  # more than 2 GB of text does not fit one array
+            raise pa.ArrowInvalid("more than 2 GB in one column of a batch; send smaller batches")
+    t = array.type
+    if pa.types.is_dictionary(t):
+        return _plain(array.dictionary_decode())
+    if pa.types.is_large_string(t) or pa.types.is_string_view(t):
+        return array.cast(pa.string())
+    if pa.types.is_large_binary(t) or pa.types.is_binary_view(t):
+        return array.cast(pa.binary())
+    return array
+
+
+def _no_cast(array: pa.Array, column: Column) -> pa.Array:
+    raise pa.ArrowInvalid(f"no cast from {array.type} to {column.type}")
+
+
+def _cast(array: pa.Array, column: Column, cast: Callable[[pa.Array, Column], pa.Array], scalar: bool) -> Coerced:
+    try:
+        return Coerced(cast(array, column))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if len(array) <= (_LEAF_ROWS if scalar else 1):
+            return _each(array, column) if scalar else Coerced(pa.nulls(len(array), arrow_type(column)), dict.fromkeys(range(len(array)), ""))
+    step = max(1, -(-len(array) // _PARTS))
+    return _joined([_cast(array.slice(i, step), column, cast, scalar) for i in range(0, len(array), step)])
+
+
+def _joined(parts: Iterable[Coerced]) -> Coerced:
+    arrays, bad, at = [], {}, 0
+    for part in parts:
+        arrays.append(part.array)
+        bad.update({at + i: m for i, m in part.bad.items()})
+        at += len(part.array)
+    return Coerced(pa.concat_arrays(arrays), bad)
+
+
+def _each(array: pa.Array, column: Column) -> Coerced:
+    """Scalar definition for every value."""
+    convert = converter(column)
+    values: list[Any] = []
+    bad: dict[int, str] = {}
+    for i in range(len(array)):
+        try:
+            value = array[i].as_py()
+            values.append(None if value is None else convert(parsed(value)))
+        except ValueRefused as e:
+            bad[i] = str(e)
+            values.append(None)
+        except (ValueError, OverflowError):  # e.g. a date after the year 9999, which Python cannot hold
+            bad[i] = "outside the years 1 to 9999" if pa.types.is_temporal(array.type) else "cannot be read"
+            values.append(None)
+    return Coerced(build(values, column), bad)
+
+
+def _json(array: pa.Array, scalar: bool) -> Coerced:
+    """A column of JSON text: text is taken to be JSON already, anything else is written as JSON."""
+    if not pa.types.is_string(array.type):
+        return _each(array, _JSON_COLUMN) if scalar else Coerced(pa.nulls(len(array), pa.string()), dict.fromkeys(range(len(array)), ""))
+    values: list[str | None] = []
+    bad: dict[int, str] = {}
+    for i, text in enumerate(array.to_pylist()):
+        try:
+            values.append(None if text is None else compact_json(text))
+        except ValueRefused as e:
+            bad[i] = str(e)
+            values.append(None)
+    return Coerced(pa.array(values, pa.string()), bad)
+
+
+def _struct(array: pa.Array, column: Column, scalar: bool) -> Coerced:
+    valid = array.is_valid() if array.null_count else None
+    children, bad = [], {}
+    for member in column.fields:
+        index = array.type.get_field_index(member.name)
+        # field() ignores the parent's offset-independent validity on purpose: what lies under a NULL is masked below.
+        child = array.field(index) if index >= 0 else pa.nulls(len(array), arrow_type(member))
+        if valid is not None:
+            child = pc.if_else(valid, child, pa.scalar(None, child.type)) if index >= 0 and not _extended(child.type) else child
+        got = coerce(child, member, scalar)
+        children.append(got.array)
+        bad.update({i: f"{member.name}: {m}" for i, m in got.bad.items() if i not in bad})
+    wanted = arrow_type(column)
+    mask = None if valid is None else pc.invert(valid)
+    return Coerced(pa.StructArray.from_arrays(children, fields=list(wanted), mask=mask), bad)
+
+
+def _extended(t: pa.DataType) -> bool:
+    return isinstance(t, pa.BaseExtensionType) or pa.types.is_nested(t)
+
+
+def _list(array: pa.Array, column: Column, scalar: bool) -> Coerced:
+    if not pa.types.is_list(array.type):
+        array = array.cast(pa.list_(array.type.value_field))
+    offsets = array.offsets.to_numpy()
+    inner = array.values.slice(offsets[0], offsets[-1] - offsets[0])
+    got = coerce(inner, column.fields[0], scalar)
+    moved = pa.array(offsets - offsets[0], pa.int32())
+    mask = pc.invert(array.is_valid()) if array.null_count else None
+    result = pa.ListArray.from_arrays(moved, got.array, type=arrow_type(column), mask=mask)
+    return Coerced(result, _parents(array, offsets - offsets[0], got.bad, "element"))
+
+
+def _map(array: pa.Array, column: Column, scalar: bool) -> Coerced:
+    offsets = array.offsets.to_numpy()
+    part = slice(offsets[0], offsets[-1])
+    keys = coerce(array.keys[part], column.fields[0], scalar)
+    items = coerce(array.items[part], column.fields[1], scalar)
+    moved = pa.array(offsets - offsets[0], pa.int32())
+    mask = pc.invert(array.is_valid()) if array.null_count else None
+    # A key that does not fit would be a NULL key, which no map can hold; the row is bad, so any key does.
+    filled = keys.array if not keys.array.null_count else pc.fill_null(keys.array, _any_value(keys.array.type))
+    result = pa.MapArray.from_arrays(moved, filled, items.array, type=arrow_type(column), mask=mask)
+    relative = offsets - offsets[0]
+    return Coerced(result, {**_parents(array, relative, items.bad, "value"), **_parents(array, relative, keys.bad, "key")})
+
+
+def _any_value(t: pa.DataType) -> pa.Scalar:
+    return pa.scalar("" if pa.types.is_string(t) else 0, t)
+
+
+def _parents(array: pa.Array, offsets: Any, bad: dict[int, str], what: str) -> dict[int, str]:
+    if not bad:
+        return {}
+    rows = np.searchsorted(offsets, np.fromiter(bad, np.int64), side="right") - 1
+    found: dict[int, str] = {}
+    for row, message in zip(rows.tolist(), bad.values(), strict=True):
+        if array[row].is_valid:
+            found.setdefault(row, f"{what}: {message}" if message else "")
+    return found
+
+
+def _json_column() -> Column:
+    from target_iceberg.load_plan import Column
+
+    return Column(name="json", type="string", encoding="json")
+
+
+_JSON_COLUMN = _json_column()
+_NESTED = {"struct": _struct, "list": _list, "map": _map}
+_NESTED_IDS = {"struct": {pa.struct([]).id}, "list": {pa.list_(pa.null()).id, pa.large_list(pa.null()).id, pa.list_(pa.null(), 1).id},
+               "map": {pa.map_(pa.string(), pa.null()).id}}

@@ -1,0 +1,65 @@
+"""Rows of an Arrow table as JSON text, such as a tap would have sent: what a reject keeps of a record."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from target_iceberg.records.rejects import MASK, MAX_RECORD_CHARACTERS, SOURCE_FILE, SOURCE_RECORD, cut, shown
+from target_iceberg.records.scalars import Number, ValueRefused, json_text, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import pyarrow as pa
+
+
+def record_json(table: pa.Table, classified: Collection[str], json_columns: Collection[str] = ()) -> str:
+    """JSON text of the first row of a table.
+
+    Args:
+        classified: columns whose values are replaced by `***`.
+        json_columns: columns that hold JSON text already.
+    """
+    parts = []
+    for name in table.column_names:
+        text = json.dumps(MASK) if name in classified else _text(table, name, name in json_columns)
+        parts.append(f"{json.dumps(name, ensure_ascii=False)}:{text}")
+    return cut("{" + ",".join(parts) + "}", MAX_RECORD_CHARACTERS)
+
+
+def value_json(table: pa.Table, name: str, masked: bool) -> str | None:
+    """JSON text of one value of the first row, as a reject may show it; None for NULL."""
+    text = _text(table, name, False)
+    return None if text == "null" else shown(text, masked)
+
+
+def source_of(table: pa.Table) -> tuple[str | None, int | None]:
+    """(file, record) that the first row says it came from."""
+    names = table.column_names
+    file = table[SOURCE_FILE][0].as_py() if SOURCE_FILE in names else None
+    record = table[SOURCE_RECORD][0].as_py() if SOURCE_RECORD in names else None
+    return file if isinstance(file, str) else None, record if isinstance(record, int) else None
+
+
+def _text(table: pa.Table, name: str, is_json: bool) -> str:
+    try:
+        value = table[name][0].as_py()
+    except (ValueError, OverflowError):  # e.g. a date after the year 9999, which Python cannot hold
+        return json.dumps(str(table[name][0]))
+    if is_json and isinstance(value, str):
+        return value
+    return json_text(_finite(parsed(value)))
+
+
+def _finite(value: Any) -> Any:
+    """NaN and Infinity as text, which JSON can carry and a double column takes back."""
+    if isinstance(value, Number):
+        try:
+            json_text(value)
+        except ValueRefused:
+            return value.text
+        return value
+    if isinstance(value, dict):
+        return type(value)([(k, _finite(v)) for k, v in value.items()])  # type: ignore[call-arg]
+    return [_finite(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,395 @@
+"""What one value means: the single definition of every type, which the vectorised code has to agree with.
+
+A converter takes a parsed JSON value (text, `Number`, bool, dict, list; never None) and gives what `pyarrow.array` takes for
+the column's Arrow type: dates as days, times and timestamps as microseconds. What it cannot take it refuses with
+`ValueRefused`; the message names the problem and never the value.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import decimal
+import json
+import math
+import re
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_iceberg.types import decimal_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_iceberg.load_plan import Column
+
+    Converter = Callable[[Any], Any]
+
+
+class ValueRefused(ValueError):  # noqa: N818 - a verdict about data, not a failure of the program
+    """The value is not of the column's type."""
+
+
+class Number:
+    """A JSON number as its digits; NaN and Infinity included."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"Number({self.text!r})"
+
+
+class Members(dict[str, Any]):
+    """A JSON object that remembers which keys came twice."""
+
+    __slots__ = ("twice",)
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        keys = [k for k, _ in pairs]
+        self.twice = frozenset() if len(keys) == len(self) else frozenset(k for k in keys if keys.count(k) > 1)
+
+
+class TooDeep:
+    """Stands for a value that is nested deeper than the parser goes."""
+
+
+_INT_RANGE = {"long": (-(2**63), 2**63 - 1), "int": (-(2**31), 2**31 - 1)}
+_INTEGER = re.compile(r"-?\d+", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_SPECIAL_FLOATS = {"NaN": math.nan, "-NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_FLOAT32_MAX = 3.4028235677973366e38
+"""From here on, exclusive, rounding to single precision gives infinity."""
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
+_ZONE = r"(?P<zone>[Zz]|(?P<sign>[+-])(?P<zh>\d\d)(?::?(?P<zm>\d\d))?)?"
+_CLOCK = r"(?P<h>\d\d)(?::(?P<m>\d\d)(?::(?P<s>\d\d)(?:\.(?P<f>\d+))?)?)?"
+_TIMESTAMP = re.compile(_DATE.pattern + r"(?:[Tt ]" + _CLOCK + _ZONE + r")?", re.ASCII)
+_TIME = re.compile(_CLOCK + _ZONE, re.ASCII)
+_UUID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_EPOCH_DAYS = dt.date(1970, 1, 1).toordinal()
+DAY_MICROSECONDS = 86_400_000_000
+FIRST_MICROSECOND = (dt.date(1, 1, 1).toordinal() - _EPOCH_DAYS) * DAY_MICROSECONDS
+LAST_MICROSECOND = (dt.date(9999, 12, 31).toordinal() - _EPOCH_DAYS + 1) * DAY_MICROSECONDS - 1
+
+
+def kind_of(value: Any) -> str:
+    """JSON's word for a value, for messages."""
+    words: dict[type, str] = {str: "text", Number: "a number", bool: "true or false", list: "an array", TooDeep: "a value nested too deeply"}
+    return words.get(type(value), "an object")
+
+
+def converter(column: Column) -> Converter:
+    """The function that turns a parsed value into one of the column's type."""
+    parameters = decimal_parameters(column.type)
+    if parameters:
+        return _decimal(*parameters)
+    if column.encoding == "json":
+        return json_text
+    nested = {"struct": _struct, "list": _list, "map": _map}
+    return nested[column.type](column) if column.type in nested else _SIMPLE[column.type]
+
+
+def _text(value: Any, expected: str) -> str:
+    if not isinstance(value, str):
+        raise ValueRefused(f"expected {expected}, got {kind_of(value)}")
+    return value
+
+
+def _string(value: Any) -> str:
+    text = _text(value, "text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise ValueRefused("the text holds half of a surrogate pair") from e
+    return text
+
+
+def _integer(word: str) -> Converter:
+    low, high = _INT_RANGE[word]
+    bits = high.bit_length() + 1
+
+    def convert(value: Any) -> int:
+        if not isinstance(value, Number):
+            raise ValueRefused(f"expected a whole number, got {kind_of(value)}")
+        if value.text in _SPECIAL_FLOATS:
+            raise ValueRefused("expected a whole number, got NaN or Infinity")
+        number = decimal.Decimal(value.text)
+        # The exponent is looked at first: 1e999999999 would take all memory as an int.
+        if number and number.adjusted() > 20:
+            raise ValueRefused(f"beyond {bits} bits")
+        if number and (number.adjusted() < 0 or number != number.to_integral_value()):
+            raise ValueRefused("expected a whole number, got a fraction")
+        whole = int(number)
+        if not low <= whole <= high:
+            raise ValueRefused(f"beyond {bits} bits")
+        return whole
+
+    return convert
+
+
+def _double(value: Any) -> float:
+    if isinstance(value, str) and value in _SPECIAL_FLOATS:
+        return _SPECIAL_FLOATS[value]
+    if not isinstance(value, Number):
+        raise ValueRefused(f"expected a number, got {kind_of(value)}")
+    if value.text in _SPECIAL_FLOATS:
+        return _SPECIAL_FLOATS[value.text]
+    number = float(value.text)
+    if math.isinf(number):
+        raise ValueRefused("beyond the range of a double")
+    return number
+
+
+def _float(value: Any) -> float:
+    number = _double(value)
+    if math.isfinite(number) and abs(number) >= _FLOAT32_MAX:
+        raise ValueRefused("beyond the range of a single precision number")
+    return number
+
+
+def _decimal(precision: int, scale: int) -> Converter:
+    context = decimal.Context(prec=2 * precision + 2, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+    unit = decimal.Decimal(1).scaleb(-scale)
+
+    def convert(value: Any) -> decimal.Decimal:
+        text = value.text if isinstance(value, Number) else value
+        if not isinstance(text, str):
+            raise ValueRefused(f"expected a decimal number, got {kind_of(value)}")
+        if _DECIMAL.fullmatch(text) is None:
+            raise ValueRefused("not a decimal number")
+        try:
+            number = decimal.Decimal(text)
+        except decimal.InvalidOperation as e:
+            raise ValueRefused("not a decimal number") from e
+        if number and number.adjusted() >= precision - scale:
+            raise ValueRefused(f"more than {precision - scale} digits before the point")
+        if number and number.adjusted() < -scale:
+            raise ValueRefused(f"more than {scale} digits after the point")
+        # Zeros beyond the scale are fine, other digits are not; exact arithmetic tells which they are.
+        exact = number.quantize(unit, context=decimal.Context(prec=len(text) + 2 * precision + 2)) if number else unit * 0
+        if exact != number:
+            raise ValueRefused(f"more than {scale} digits after the point")
+        return context.plus(exact)
+
+    return convert
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueRefused(f"expected true or false, got {kind_of(value)}")
+    return value
+
+
+def _days(year: str, month: str, day: str) -> int:
+    try:
+        return dt.date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAYS
+    except ValueError as e:
+        raise ValueRefused("no such day") from e
+
+
+def _clock_microseconds(m: re.Match[str]) -> int:
+    hour, minute, second = int(m["h"]), int(m["m"] or 0), int(m["s"] or 0)
+    if hour > 23 or minute > 59 or second > 59:
+        raise ValueRefused("no such time of day")
+    return ((hour * 60 + minute) * 60 + second) * 1_000_000 + int((m["f"] or "")[:6].ljust(6, "0"))
+
+
+def _offset_minutes(m: re.Match[str]) -> int | None:
+    """Minutes east of UTC, None where no zone is given."""
+    if m["zone"] is None:
+        return None
+    if m["sign"] is None:
+        return 0
+    hours, minutes = int(m["zh"]), int(m["zm"] or 0)
+    if hours > 23 or minutes > 59:
+        raise ValueRefused("no such offset from UTC")
+    return (hours * 60 + minutes) * (-1 if m["sign"] == "-" else 1)
+
+
+def _instant(value: Any, expected: str) -> tuple[int, int | None]:
+    """(microseconds of the wall clock since 1970, offset in minutes or None)."""
+    m = _TIMESTAMP.fullmatch(_text(value, expected))
+    if m is None:
+        raise ValueRefused(f"not {expected}")
+    days = _days(m[1], m[2], m[3])
+    return days * DAY_MICROSECONDS + (_clock_microseconds(m) if m["h"] else 0), _offset_minutes(m)
+
+
+def _timestamptz(value: Any) -> int:
+    wall, offset = _instant(value, "a timestamp (ISO 8601)")
+    moment = wall - (offset or 0) * 60_000_000
+    if not FIRST_MICROSECOND <= moment <= LAST_MICROSECOND:
+        raise ValueRefused("outside the years 1 to 9999 in UTC")
+    return moment
+
+
+def _timestamp(value: Any) -> int:
+    wall, offset = _instant(value, "a timestamp (ISO 8601)")
+    if offset:
+        raise ValueRefused("a timestamp without time zone cannot keep an offset; send it without one, or make the column timestamptz")
+    return wall
+
+
+def _date(value: Any) -> int:
+    wall, offset = _instant(value, "a date (YYYY-MM-DD)")
+    days, rest = divmod(wall, DAY_MICROSECONDS)
+    if rest or offset:
+        raise ValueRefused("a date cannot keep a time of day or an offset")
+    return days
+
+
+def _time(value: Any) -> int:
+    m = _TIME.fullmatch(_text(value, "a time of day (hh:mm:ss)"))
+    if m is None or m["m"] is None:
+        raise ValueRefused("not a time of day (hh:mm:ss)")
+    if _offset_minutes(m):
+        raise ValueRefused("a time of day cannot keep an offset")
+    return _clock_microseconds(m)
+
+
+def _uuid(value: Any) -> bytes:
+    text = _text(value, "a UUID")
+    if _UUID.fullmatch(text) is None:
+        raise ValueRefused("not a UUID")
+    return uuid.UUID(text).bytes
+
+
+def _binary(value: Any) -> bytes:
+    try:
+        return base64.b64decode(_text(value, "base64 text"), validate=True)
+    except (binascii.Error, ValueError) as e:
+        if isinstance(e, ValueRefused):
+            raise
+        raise ValueRefused("not base64") from e
+
+
+def json_text(value: Any) -> str:
+    """Compact JSON text of a parsed value, its numbers digit by digit as they came."""
+    if isinstance(value, Number):
+        if value.text in _SPECIAL_FLOATS:
+            raise ValueRefused("NaN and Infinity are not JSON")
+        return value.text
+    if isinstance(value, Members):
+        if value.twice:
+            raise ValueRefused("a key comes twice")
+        return "{" + ",".join(f"{_json_string(k)}:{json_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(json_text, value)) + "]"
+    if isinstance(value, str):
+        return _json_string(value)
+    if isinstance(value, TooDeep):
+        raise ValueRefused("nested too deeply")
+    return "null" if value is None else "true" if value else "false"
+
+
+def _json_string(text: str) -> str:
+    return json.dumps(_string(text), ensure_ascii=False)
+
+
+def _inner(column: Column) -> Converter:
+    convert = converter(column)
+
+    def inner(value: Any) -> Any:
+        if value is None:
+            return None
+        try:
+            return convert(value)
+        except ValueRefused as e:
+            raise ValueRefused(f"{column.name}: {e}") from e
+
+    return inner
+
+
+def _struct(column: Column) -> Converter:
+    members = [(c.name, _inner(c)) for c in column.fields]
+    names = frozenset(name for name, _ in members)
+
+    def convert(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Members):
+            raise ValueRefused(f"expected an object, got {kind_of(value)}")
+        if value.twice & names:
+            raise ValueRefused(f"key twice: {', '.join(sorted(value.twice & names))}")
+        return {name: inner(value.get(name)) for name, inner in members}
+
+    return convert
+
+
+def _list(column: Column) -> Converter:
+    element = _inner(column.fields[0])
+
+    def convert(value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise ValueRefused(f"expected an array, got {kind_of(value)}")
+        return [element(v) for v in value]
+
+    return convert
+
+
+def _map(column: Column) -> Converter:
+    key_of, value_of = converter(column.fields[0]), _inner(column.fields[1])
+    numeric_key = column.fields[0].type in {"long", "int", "double", "float"}
+
+    def convert(value: Any) -> list[tuple[Any, Any]]:
+        if not isinstance(value, Members):
+            raise ValueRefused(f"expected an object, got {kind_of(value)}")
+        if value.twice:
+            raise ValueRefused("a key comes twice")
+        return [(key_of(_map_key(k) if numeric_key else k), value_of(v)) for k, v in value.items()]
+
+    return convert
+
+
+def _map_key(text: str) -> Any:
+    return Number(text) if _INTEGER.fullmatch(text) or text in _SPECIAL_FLOATS or _DECIMAL.fullmatch(text) else text
+
+
+_SIMPLE: dict[str, Converter] = {
+    "long": _integer("long"), "int": _integer("int"), "double": _double, "float": _float, "boolean": _boolean, "string": _string,
+    "date": _date, "time": _time, "timestamptz": _timestamptz, "timestamp": _timestamp, "uuid": _uuid, "binary": _binary,
+}
+
+
+def parsed(value: Any) -> Any:
+    """A Python value from Arrow as the JSON value that would have stood for it in a RECORD."""
+    if isinstance(value, float):
+        return Number(_float_text(value))
+    plain = {int: lambda v: Number(str(v)), decimal.Decimal: lambda v: Number(format(v, "f")), bytes: lambda v: base64.b64encode(v).decode()}
+    if type(value) in plain:
+        return plain[type(value)](value)
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, dict):
+        return Members([(k, parsed(v)) for k, v in value.items()])
+    if isinstance(value, list):
+        if value and isinstance(value[0], tuple):
+            return Members([(str(k), parsed(v)) for k, v in value])
+        return [parsed(v) for v in value]
+    return value
+
+
+def _float_text(value: float) -> str:
+    if math.isfinite(value):
+        return str(int(value)) if value.is_integer() else repr(value)
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def compact_json(text: str | bytes) -> str:
+    """JSON text without spaces between its tokens, otherwise as it came.
+
+    Raises:
+        ValueRefused: it is not JSON.
+    """
+    try:
+        return msgspec.json.format(text if isinstance(text, bytes) else text.encode(), indent=-1).decode()
+    except RecursionError as e:
+        raise ValueRefused("nested too deeply") from e
+    except (msgspec.DecodeError, UnicodeError) as e:
+        raise ValueRefused("not JSON") from e

@@ -1,0 +1,159 @@
+"""Arrow's JSON reader with an explicit schema, and the way from what it reads to the plan's types."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from target_iceberg.records.columns import build, coerce
+from target_iceberg.records.rows import parse_value
+from target_iceberg.records.scalars import ValueRefused, compact_json, converter
+from target_iceberg.types import arrow_schema, decimal_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_iceberg.load_plan import Column
+
+_ROW = re.compile(r"in row (\d+)")
+_CONVERSION = re.compile(r"Failed to convert JSON to ([a-z0-9]+)")
+_STRICT = {"long": pa.int64(), "int": pa.int64(), "double": pa.float64(), "float": pa.float64(), "boolean": pa.bool_(),
+           "timestamptz": pa.timestamp("us", tz="UTC")}
+_TEMPORAL = "timestamp"
+# Where Arrow's reader is stricter than JSON Schema (1.0 is an integer) or gives up on a chunk for one value, a wider type is
+# read and cast; the cast finds the rows.
+_WIDE = {"long": ("int64", pa.float64()), "int": ("int64", pa.float64()), "timestamptz": (_TEMPORAL, pa.string())}
+
+
+class Unreadable(Exception):  # noqa: N818 - tells the caller to cut the chunk, is never shown
+    """The reader does not take these lines."""
+
+    def __init__(self, row: int | None) -> None:
+        super().__init__(row)
+        self.row = row
+        """The first row that it does not take, where it says so."""
+
+
+class WireReader:
+    """Reads chunks of RECORD lines of one stream."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = list(columns)
+        self._schema = arrow_schema(columns)
+        self._raw = [c for c in columns if _needs_text(c)]
+        self._read = [c for c in columns if not _needs_text(c)]
+        self._wide: frozenset[str] = frozenset()
+        self._options = self._parse_options()
+        self._raw_names = {f"f{i}": c.name for i, c in enumerate(self._raw)}
+        record = msgspec.defstruct("record", [(f, msgspec.Raw, msgspec.Raw(b"null")) for f in self._raw_names], rename=self._raw_names)
+        self._raw_decoder = msgspec.json.Decoder(msgspec.defstruct("envelope", [("record", record)]))
+        self._converters = [(c, None if c.encoding == "json" else converter(c)) for c in self._raw]
+
+    def _parse_options(self) -> pj.ParseOptions:
+        record = pa.struct([pa.field(c.name, _wire_type(c, self._wide)) for c in self._read])
+        return pj.ParseOptions(explicit_schema=pa.schema([("record", record)]), unexpected_field_behavior="ignore")
+
+    def read(self, lines: memoryview, n_rows: int) -> tuple[pa.Table, list[int]]:
+        """Table of all rows in the plan's types, and the rows in it that hold a value which was not taken, ascending.
+
+        Raises:
+            Unreadable: the lines have to be cut.
+        """
+        _require_utf8(lines)
+        record = self._record(lines, n_rows)
+        arrays: dict[str, pa.Array] = {}
+        bad: set[int] = set()
+        for i, column in enumerate(self._read):
+            got = coerce(record.field(i), column, scalar=False)
+            arrays[column.name] = got.array
+            bad.update(got.bad)
+        if self._raw:
+            self._texts(lines, n_rows, arrays, bad)
+        return pa.table([arrays[c.name] for c in self._columns], schema=self._schema), sorted(bad)
+
+    def _record(self, lines: memoryview, n_rows: int) -> pa.StructArray:
+        """The record column, without NULL among its rows."""
+        while True:
+            wide = self._wide
+            try:
+                # One block, so that no line lies across two and row numbers count from the first line.
+                table = pj.read_json(pa.BufferReader(pa.py_buffer(lines)), parse_options=self._options,
+                                     read_options=pj.ReadOptions(use_threads=False, block_size=len(lines) + 1))
+                break
+            except pa.ArrowInvalid as e:
+                if not self._widen(str(e), wide):
+                    m = _ROW.search(str(e))
+                    raise Unreadable(int(m[1]) if m else None) from e
+        column = table["record"]
+        if table.num_rows != n_rows or column.null_count or column.num_chunks != 1:
+            raise Unreadable(None)
+        return column.chunk(0)
+
+    def _widen(self, message: str, wide: frozenset[str]) -> bool:
+        """Read wider types from now on if that helps against this message."""
+        m = _CONVERSION.search(message)
+        kind = m[1] if m else None
+        if kind is None or kind in wide:
+            return False
+        self._wide = wide | {kind}
+        self._options = self._parse_options()
+        return True
+
+    def _texts(self, lines: memoryview, n_rows: int, arrays: dict[str, pa.Array], bad: set[int]) -> None:
+        """Columns whose text is kept, or that Arrow's reader has no type for."""
+        values: list[list[Any]] = [[] for _ in self._raw]
+        for row, line in enumerate(bytes(lines).split(b"\n")[:n_rows]):
+            try:
+                record = self._raw_decoder.decode(line).record
+                for got, field, (column, convert) in zip(values, self._raw_names, self._converters, strict=True):
+                    got.append(_text_value(getattr(record, field), convert))
+            except (msgspec.DecodeError, ValueError, RecursionError):
+                bad.add(row)
+                for got in values:
+                    del got[row:]
+                    got.append(None)
+        for got, column in zip(values, self._raw, strict=True):
+            arrays[column.name] = build(got, column)
+
+
+def _text_value(raw: msgspec.Raw, convert: Any) -> Any:
+    if bytes(raw) == b"null":
+        return None
+    if convert is None:
+        return compact_json(bytes(raw))
+    return convert(parse_value(bytes(raw).decode()))
+
+
+def _needs_text(column: Column) -> bool:
+    return column.encoding == "json" or column.type == "map" or any(_needs_text(c) for c in column.fields)
+
+
+def _wire_type(column: Column, wide: frozenset[str]) -> pa.DataType:
+    parameters = decimal_parameters(column.type)
+    if parameters:
+        return pa.decimal256(76, 38) if "decimal128" in wide else pa.decimal128(*parameters)
+    if column.type == "struct":
+        return pa.struct([pa.field(c.name, _wire_type(c, wide)) for c in column.fields])
+    if column.type == "list":
+        return pa.list_(pa.field("element", _wire_type(column.fields[0], wide)))
+    name, wider = _WIDE.get(column.type, (None, None))
+    if name in wide:
+        return wider
+    return _STRICT.get(column.type, pa.string())
+
+
+def _require_utf8(lines: memoryview) -> None:
+    """Arrow's reader takes any bytes for text."""
+    offsets = pa.py_buffer(struct.pack("<qq", 0, len(lines)))
+    text = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(lines)])
+    try:
+        pc.cast(text, pa.large_string())
+    except pa.ArrowInvalid as e:
+        raise Unreadable(None) from e
+
