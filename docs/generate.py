@@ -291,6 +291,44 @@ def _settings(schema: Mapping[str, Any], meanings: Mapping[str, str]) -> Iterato
         )
 
 
+def cascade_block(_argument: str, _current: str) -> str:
+    """Which of registry, recipe and job may say a value, and under which key."""
+    from dativo.config.cascade import CASCADE
+
+    def place(path: str | None) -> str:
+        return f"`{path}`" if path else ""
+
+    how = {"last": "the last word counts", "deep": "merged key by key"}
+    head = ("value", "registry (connector type)", "recipe", "job (below `source` or `target`)", "how")
+    return table(head, [(r.value, place(r.registry), place(r.recipe), place(r.job), how[r.merge]) for r in CASCADE])
+
+
+def connectors_block(_argument: str, _current: str) -> str:
+    """The connector types that are packaged with dativo."""
+    import yaml
+
+    from dativo.config.model.registry import Registry
+    from dativo.config.project import BUILTIN, REGISTRY_FILE
+
+    registry = Registry.model_validate(yaml.safe_load((BUILTIN / REGISTRY_FILE).read_text()))
+    head = ("type", "roles", "category", "plugin", "a job lists", "strategies", "in cloud mode")
+    return table(
+        head,
+        [
+            (
+                f"`{name}`",
+                ", ".join(c.roles),
+                c.category,
+                f"`{c.plugin.name}`",
+                f"`{c.selection.key}`" if c.selection else "",
+                ", ".join(f"`{s}`" for s in c.incremental_strategies) if "source" in c.roles else "",
+                "yes" if c.allowed_in_cloud else "no",
+            )
+            for name, c in registry.connectors.items()
+        ],
+    )
+
+
 def values_block(argument: str, current: str) -> str:
     """Values of a Literal, one a row; people write what they mean."""
     module, _, name = argument.partition(":")
@@ -306,6 +344,8 @@ GENERATORS: dict[str, Callable[[str, str], str]] = {
     "types": types_block,
     "settings": settings_block,
     "values": values_block,
+    "cascade": cascade_block,
+    "connectors": connectors_block,
 }
 
 
