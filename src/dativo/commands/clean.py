@@ -58,6 +58,6 @@ def _plans(root: Path, jobs: Sequence[ResolvedJob]) -> Iterator[LoadPlan]:
     for job in jobs:
         plan = lower(job)
         environment = job_environment(
-            job, plan, root=root, secrets_dir=root / "secrets", environ=os.environ, lake_only=True
+            job, plan, root=root, secrets_dir=root / "secrets", environ=os.environ, needs="lake"
         )
         yield plan_here(plan, root=root, variables=environment.variables)

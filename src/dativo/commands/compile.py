@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dativo.lower import emit, load_plan, meltano_yml, names
+from dativo.lower.bases import base_plugins
 from dativo.lower.emit import Artefact
 from dativo.lower.singer_catalog import singer_catalog
 from dativo.runtime.plugins import compiled_executable
@@ -62,7 +63,11 @@ def project_artefacts(loaded: Loaded, base: Path) -> Iterator[Artefact]:
     """meltano.yml, and the index in which the state backend finds the plan of a state id."""
     places = meltano_yml.Places(state_backend=meltano_yml.ROOT.state_backend, executable=compiled_executable)
     project = meltano_yml.project(
-        loaded.jobs, taps=loaded.taps, targets=loaded.targets, schedules=loaded.schedules, places=places
+        loaded.jobs,
+        taps=base_plugins(loaded.project, loaded.jobs, "source"),
+        targets=base_plugins(loaded.project, loaded.jobs, "target"),
+        schedules=(),
+        places=places,
     )
     yield Artefact(base / "meltano.yml", meltano_yml.render(project))
     index = {names.state_id(job): names.plan_path(job) for job in loaded.jobs}

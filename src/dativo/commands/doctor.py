@@ -27,11 +27,11 @@ _MARK = {
 
 def doctor(paths: Sequence[Path], *, secrets_dir: Path | None, output_format: str) -> int:
     """Print all probes; exit 1 when one found a problem."""
-    from dativo.commands.loading import load, project_root
+    from dativo.commands.loading import load
 
-    root = project_root()
-    found = list(probes.environment_probes(root))
     loaded = load(paths)
+    root = loaded.root
+    found = list(probes.environment_probes(root))
     errors = [f for f in loaded.findings if f.severity == "error"]
     found += [Probe(f.place, "problem", f.problem, f.remedy) for f in errors]
     if not errors:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    from dativo.commands.loading import Loaded
     from dativo.config.model.resolved import DeploymentMode, ResolvedJob
     from dativo.runtime.execution import Execution, PreparedJob, RunOptions
     from dativo.runtime.runlog import LogFormat, RunLog
@@ -71,22 +72,52 @@ def run(
     children.warm_up()
     adopt_orphans()
     try:
-        from dativo.commands.loading import load_or_refuse
-
-        loaded = load_or_refuse([job_dir] if job_dir is not None else config, mode=mode)
-        from dativo.runtime.execution import RunOptions
         from dativo.runtime.runlog import open_log
 
         log = open_log(log_format, log_level or "info")
         try:
-            options = RunOptions(root=loaded.root, full_refresh=full_refresh, dry_run=dry_run, log_level=log_level)
+            loaded, options = _load(config, job_dir, mode, full_refresh, dry_run, log_level)
             prepared = prepare_all(loaded.jobs, options, secrets_dir=secrets_dir)
             warn_of_infrastructure(prepared, log)
             return Runs(options, log, children).run_all(prepared, parallel=parallel)
+        except DativoError as problem:
+            say_refused(problem, log)
+            return problem.exit_code
         finally:
             log.close()
     finally:
         children.discard()
+
+
+def _load(
+    config: Sequence[Path],
+    job_dir: Path | None,
+    mode: DeploymentMode,
+    full_refresh: bool,
+    dry_run: bool,
+    log_level: str | None,
+) -> tuple[Loaded, RunOptions]:
+    from dativo.commands.loading import load_or_refuse
+    from dativo.runtime.execution import RunOptions
+
+    loaded = load_or_refuse([job_dir] if job_dir is not None else config, mode=mode)
+    options = RunOptions(root=loaded.root, full_refresh=full_refresh, dry_run=dry_run, log_level=log_level)
+    return loaded, options
+
+
+def say_refused(problem: DativoError, log: RunLog) -> None:
+    """Say why nothing was started; findings of files one by one, so that programs can read them."""
+    from dativo.commands.loading import InvalidConfiguration
+    from dativo.config.report import as_json, as_text
+    from dativo.runtime.relay import Event
+
+    if isinstance(problem, InvalidConfiguration):
+        for finding in problem.findings:
+            log.emit(Event("finding", finding.severity, as_text(finding), as_json(finding)))
+        message = f"nothing was started: {len(problem.findings)} findings"
+    else:
+        message = str(problem)
+    log.emit(Event("run_refused", "error", message, {"exit_code": problem.exit_code, "retryable": False}))
 
 
 def prepare_all(

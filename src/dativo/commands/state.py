@@ -64,7 +64,7 @@ def _plan_of(job: str) -> LoadPlan:
     loaded, resolved = load_one(job)
     plan = lower(resolved)
     environment = job_environment(
-        resolved, plan, root=loaded.root, secrets_dir=loaded.root / "secrets", environ=os.environ, lake_only=True
+        resolved, plan, root=loaded.root, secrets_dir=loaded.root / "secrets", environ=os.environ, needs="lake"
     )
     return plan_here(plan, root=loaded.root, variables=environment.variables)
 

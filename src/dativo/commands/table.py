@@ -43,7 +43,7 @@ def tenant_lakes(tenant: str | None) -> list[TenantLake]:
             continue
         seen.add(key)
         environment = job_environment(
-            job, plan, root=loaded.root, secrets_dir=loaded.root / "secrets", environ=os.environ, lake_only=True
+            job, plan, root=loaded.root, secrets_dir=loaded.root / "secrets", environ=os.environ, needs="lake"
         )
         catalog = catalog_here(plan.catalog, root=loaded.root, variables=environment.variables)
         lakes[TenantLake(job.tenant, catalog)] = None

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from dativo.config.write_mode import reads_files, write_mode
 from dativo.lower import lake_catalog, names
 from target_iceberg import load_plan
 from target_iceberg.load_plan import Column, LoadPlan, Rejects, StreamPlan
@@ -13,7 +14,6 @@ from target_iceberg.load_plan import Column, LoadPlan, Rejects, StreamPlan
 if TYPE_CHECKING:
     from dativo.config.model.contract import Contract
     from dativo.config.model.resolved import ResolvedJob, SourceObject
-    from target_iceberg.load_plan import WriteMode
 
 FILE_COLUMNS = (
     Column(name="_sdc_source_file", type="string", doc="File that the row came from."),
@@ -46,22 +46,6 @@ def lower(job: ResolvedJob) -> LoadPlan:
         ),
         state_dir=names.state_dir(job),
     )
-
-
-def reads_files(job: ResolvedJob) -> bool:
-    """Whether rows carry the file they came from, so that a changed file replaces its own."""
-    return job.source.connector_type.category == "files"
-
-
-def write_mode(job: ResolvedJob, contract: Contract) -> WriteMode:
-    """The job's word; else a full refresh replaces, a key means upsert, and the rest appends."""
-    match job.target.write_mode:
-        case "append" | "upsert" | "replace" as chosen:
-            return chosen
-        case _ if job.source.incremental.is_full_refresh:
-            return "replace"
-        case _:
-            return "upsert" if contract.key else "append"
 
 
 def namespace(job: ResolvedJob, contract: Contract, *, shared: bool) -> tuple[str, ...]:

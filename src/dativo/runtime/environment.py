@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dativo.errors import DativoError
 from dativo.runtime import secrets as tenant_secrets
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dativo.config.model.resolved import ResolvedJob, Secret
     from target_iceberg.load_plan import LoadPlan
 
+Needs = Literal["all", "lake", "source"]
 _SOUNDS_SECRET = re.compile(r"(?i)pass|secret|token|key|credential|auth|private|dsn|connection_string")
 
 
@@ -35,21 +36,22 @@ class JobEnvironment:
 
 def job_environment(
     job: ResolvedJob,
-    plan: LoadPlan,
+    plan: LoadPlan | None,
     *,
     root: Path,
     secrets_dir: Path,
     environ: Mapping[str, str],
-    lake_only: bool = False,
+    needs: Needs = "all",
 ) -> JobEnvironment:
-    """Look up all that a job names; with `lake_only` what its target needs, for commands that run no tap.
+    """Look up what a job names: all of it, or what its source or its lake needs. Without a plan: the source alone.
 
     Raises:
         DativoError: lists every secret and variable that has no value.
     """
     directory = secrets_dir / job.tenant
     found = tenant_secrets.load(directory, environ)
-    named = job.target.secrets if lake_only else (*job.source.secrets, *job.target.secrets)
+    needs = "source" if plan is None else needs
+    named = (*(job.source.secrets if needs != "lake" else ()), *(job.target.secrets if needs != "source" else ()))
     values: dict[str, str] = {}
     hidden: list[str] = []
     missing: list[str] = []
@@ -61,7 +63,7 @@ def job_environment(
             values[secret.name] = value
             hidden.append(value)
             hidden.extend(_file_content(secret, value))
-    for name, default in sorted(set(variables_of(job, plan, lake_only=lake_only))):
+    for name, default in sorted(set(variables_of(job, plan, needs))):
         value = found.get(name)
         if value is not None:
             hidden.append(value)
@@ -83,12 +85,17 @@ def job_environment(
     return JobEnvironment({**base_environment(environ), **values}, redactor, warnings)
 
 
-def variables_of(job: ResolvedJob, plan: LoadPlan, *, lake_only: bool = False) -> Iterator[tuple[str, str | None]]:
+def variables_of(job: ResolvedJob, plan: LoadPlan | None, needs: Needs = "all") -> Iterator[tuple[str, str | None]]:
     """Every `${NAME}` and `${NAME:-default}` that the job's plugins or its load plan use."""
-    if not lake_only:
-        for settings in (job.source.settings, job.target.settings, *(o.selection for o in job.source.objects)):
-            yield from load_plan.variables(json.dumps(settings, default=str))
-    yield from load_plan.variables(load_plan.dump(plan).decode())
+    settings: list[Any] = []
+    if needs != "lake":
+        settings += [job.source.settings, *(o.selection for o in job.source.objects)]
+    if needs != "source":
+        settings.append(job.target.settings)
+    for each in settings:
+        yield from load_plan.variables(json.dumps(each, default=str))
+    if plan is not None and needs != "source":
+        yield from load_plan.variables(load_plan.dump(plan).decode())
 
 
 def expand_settings(value: Any, environ: Mapping[str, str]) -> Any:

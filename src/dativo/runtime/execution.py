@@ -105,7 +105,7 @@ class Execution:
             job=prepared.job.name,
             run_id=run_id,
             redactor=prepared.environment.redactor,
-            level=self._options.log_level or prepared.job.logging.level,
+            level=self._options.log_level or (prepared.job.logging.level or "").lower() or None,
         )
         state_dir = self._options.root / prepared.plan.state_dir
         with job_lock(state_dir / ".lock", job=prepared.label, run_id=run_id):
