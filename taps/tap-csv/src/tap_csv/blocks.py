@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _FIRST_BLOCK_BYTES = 1 << 20
 _SMALLEST_BLOCK_BYTES = 1 << 16
-_LARGEST_BLOCK_BYTES = 12 << 20
+_LARGEST_BLOCK_BYTES = 4 << 20
 _BLOCK_ROWS = 100_000
 MAX_RECORD_BYTES = 64 << 20
 """What is longer is no record but a quote that nobody closed."""
@@ -50,15 +50,29 @@ class Block:
         """Which records of `raw` those in `data` are; None when they are all."""
         self.rejects: list[Reject] = []
         self.total = 0
-        """Records in `raw`, empty lines included; set by `parsed`."""
+        """Records in `raw`, empty lines included; known once `accepts` was asked."""
+        self.lines = 0
+        """Lines in `raw`, likewise."""
         self._quotes = quotes
         self._first_record = first_record
         self._first_line = first_line
         self._screen()
 
-    def parsed(self, records: int) -> None:
-        """Tell how many records the parser has seen in `data`; how far the file is read is counted by that."""
-        self.total = records if self.kept is None else len(self._ends)
+    def accepts(self, records: int) -> bool:
+        """Take note of how many records the parser has seen in `data`; the position of all later ones depends on it.
+
+        False when that cannot be, because there are empty lines: they are out of `data` now, parse it again.
+        """
+        line_ends = self.raw.count(b"\n")
+        self.lines = line_ends or lines_in(self.raw)
+        self.total = records
+        if self.kept is None and (not line_ends or records != line_ends + (not self.raw.endswith(b"\n"))):
+            # Line ends within quotes, or empty lines, which the parser passes over in silence.
+            self._take_out({})
+        if self.kept is not None:
+            self.total = len(self._ends)
+            return records == len(self.kept)
+        return True
 
     def numbers(self, parsed: int) -> Positions:
         """Positions in the file of the first `parsed` records of `data`."""
@@ -68,25 +82,23 @@ class Block:
         """The reject for the record at a position in `data`."""
         return self._reject(position if self.kept is None else int(self.kept[position]), "csv.ragged_row", message)
 
-    @property
-    def lines(self) -> int:
-        """Lines in `raw`."""
-        return lines_in(self.raw) if len(self._quotes.opens) else self.total
-
     def _screen(self) -> None:
-        """Take records out. When there is nothing to take out, that costs a few searches."""
-        data, quotes = self.raw, self._quotes
-        if not (len(quotes.malformed) or b"\0" in data or _may_have_empty_line(data) or not _is_utf8(data)):
+        """Take out what the parser would misread. When there is nothing, that costs a few searches."""
+        data, malformed = self.raw, self._quotes.malformed
+        if not len(malformed) and b"\0" not in data and _is_utf8(data):
             return
-        starts, ends = self._starts, self._ends
-        broken = dict.fromkeys(
-            self._owners(quotes.malformed), ("csv.malformed_quotes", "has text behind a closing quote")
-        )
-        for n in self._owners(np.flatnonzero(np.frombuffer(data, np.uint8) == 0)):
+        broken = dict.fromkeys(self._owners(malformed), ("csv.malformed_quotes", "has text behind a closing quote"))
+        octets = np.frombuffer(data, np.uint8)
+        for n in self._owners(np.flatnonzero(octets == 0)):
             broken[n] = ("csv.nul_byte", "has a NUL byte")
-        for n in self._owners(np.flatnonzero(np.frombuffer(data, np.uint8) > 127)):
-            if not _is_utf8(data[starts[n] : ends[n]]):
+        for n in self._owners(np.flatnonzero(octets > 127)):
+            if not _is_utf8(data[self._starts[n] : self._ends[n]]):
                 broken[n] = ("csv.undecodable", "has bytes that mean nothing in the file's encoding")
+        self._take_out(broken)
+
+    def _take_out(self, broken: dict[int, tuple[str, str]]) -> None:
+        """Leave these records, and empty lines, out of `data`."""
+        data, starts, ends = self.raw, self._starts, self._ends
         empty = [n for n in np.flatnonzero(ends - starts <= 2).tolist() if not data[starts[n] : ends[n]].strip(b"\r\n")]
         if not broken and not empty:
             return
@@ -228,7 +240,3 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _may_have_empty_line(data: bytes) -> bool:
-    return data[:1] in {b"\n", b"\r"} or any(pair in data for pair in (b"\n\n", b"\n\r", b"\r\r"))

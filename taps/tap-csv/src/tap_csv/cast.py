@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -67,7 +68,8 @@ def cast_texts(texts: pa.Array, word: str) -> Typed:
 def _may_mean_something_else(texts: pa.Array, values: pa.Array, word: str) -> bool:
     """The cast reads 0x1F as an integer and nan as a float; we do not."""
     if word == "long":
-        return bool(pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py())
+        characters = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+        return bool(((characters | 0x20) == ord("x")).any())
     if word == "double":
         return pc.all(pc.is_finite(values)).as_py() is False
     return False
@@ -105,7 +107,7 @@ def _only(texts: pa.Array, pattern: str) -> pa.Array:
 
 def _clean_long(texts: pa.Array) -> pa.Array:
     """+5 is 5; 5.0 and 5. are 5."""
-    return _only(pc.replace_substring_regex(texts, r"^\+?(-?\d+)(\.0*)?$", r"\1"), r"^-?\d+$")
+    return _only(pc.replace_substring_regex(texts, r"^(?:\+(\d+)|(-?\d+))(?:\.0*)?$", r"\1\2"), r"^-?\d+$")
 
 
 def _clean_double(texts: pa.Array) -> pa.Array:

@@ -54,8 +54,9 @@ class Parser:
     def parse(self, block: Block) -> Parsed:
         """Rows, values that do not fit, records that have no shape."""
         texts, ragged = self._texts(block.data)
+        if not block.accepts(texts.num_rows + len(ragged)):
+            texts, ragged = self._texts(block.data)
         seen = texts.num_rows + len(ragged)
-        block.parsed(seen)
         numbers = np.delete(block.numbers(seen), list(ragged)) if ragged else block.numbers(seen)
         rejects = [*block.rejects, *(block.ragged(position, message) for position, message in ragged.items())]
         columns, misfits = self._typed(texts)
@@ -80,8 +81,8 @@ class Parser:
             pa.csv.ParseOptions(
                 delimiter=self._dialect.delimiter,
                 quote_char=self._dialect.quotechar or False,
-                newlines_in_values=bool(self._dialect.quotechar),
-                ignore_empty_lines=False,
+                # Line ends in quotes are parsed all the same; this is about where a block may be cut, and there is one.
+                newlines_in_values=False,
                 invalid_row_handler=note,
             ),
             pa.csv.ConvertOptions(
