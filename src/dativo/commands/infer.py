@@ -150,7 +150,9 @@ def selected(catalog: dict[str, Any], streams: list[str]) -> dict[str, Any]:
     chosen = []
     for stream in catalog.get("streams", []):
         metadata = [m for m in stream.get("metadata", []) if m.get("breadcrumb") != []]
-        whole: dict[str, Any] = next((m["metadata"] for m in stream.get("metadata", []) if m.get("breadcrumb") == []), {})
+        whole: dict[str, Any] = next(
+            (m["metadata"] for m in stream.get("metadata", []) if m.get("breadcrumb") == []), {}
+        )
         is_wanted = stream.get("stream", stream.get("tap_stream_id")) in streams
         whole = {**whole, "selected": is_wanted}
         chosen.append({**stream, "selected": is_wanted, "metadata": [{"breadcrumb": [], "metadata": whole}, *metadata]})

@@ -48,7 +48,7 @@ class Relay:
         """Take one line of Meltano's output."""
         outer = _json_object(line)
         if outer is None:
-            self._plain("meltano", line, default="info")
+            self._plain("meltano", line, default="debug")
         elif "string_id" in outer or outer.get("cmd_type") == "elb" or "stdio" in outer:
             self._plugin_line(outer)
         else:
@@ -87,6 +87,8 @@ class Relay:
             return
         message = str(inner.pop("message"))
         level = str(inner.pop("level", "info")).lower()
+        if level == "info" and _SDK_TALK.search(message):
+            level = "debug"
         event_type = str(inner.pop("event_type", "plugin"))
         self._remember(component, level, message)
         self.emit(Event(event_type, level, message, {**inner, "component": component}))
