@@ -184,6 +184,4 @@ def _text(contract: dict[str, Any], job: ResolvedJob) -> bytes:
         f"# What {job.source.plugin.name} says of this object. Read it, correct types, keys and classifications,\n"
         "# add rules, and set status to active.\n"
     )
-    # Quoted, because without quotes a version is a number.
-    version = contract["version"]
-    return (head + yaml_text.dump({**contract, "version": f"{version}"})).encode()
+    return (head + yaml_text.dump(contract)).encode()

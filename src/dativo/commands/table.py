@@ -34,8 +34,8 @@ def tenant_lakes(tenant: str | None) -> list[TenantLake]:
     from dativo.runtime.environment import job_environment
 
     loaded = load_or_refuse([], tenant=tenant)
-    lakes: dict[TenantLake, None] = {}
-    seen = set()
+    lakes: list[TenantLake] = []
+    seen: set[tuple[str, str]] = set()
     for job in loaded.jobs:
         plan = lower(job)
         key = (job.tenant, repr(plan.catalog))
@@ -46,8 +46,8 @@ def tenant_lakes(tenant: str | None) -> list[TenantLake]:
             job, plan, root=loaded.root, secrets_dir=loaded.root / "secrets", environ=os.environ, needs="lake"
         )
         catalog = catalog_here(plan.catalog, root=loaded.root, variables=environment.variables)
-        lakes[TenantLake(job.tenant, catalog)] = None
-    return list(lakes)
+        lakes.append(TenantLake(job.tenant, catalog))
+    return lakes
 
 
 def list_tables(*, tenant: str | None, output_format: str) -> int:
