@@ -103,10 +103,9 @@ def _real_path(loc: tuple[int | str, ...], data: Any, *, keep_last: bool) -> tup
     parts: list[PathPart] = []
     for i, part in enumerate(loc):
         is_last = i == len(loc) - 1
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-            parts.append(part)
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+        if (isinstance(data, dict) and part in data) or (
+            isinstance(data, list) and isinstance(part, int) and part < len(data)
+        ):
             data = data[part]
             parts.append(part)
         elif is_last and keep_last:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dativo.config.check_model import check_model
@@ -13,6 +12,8 @@ from dativo.config.model.registry import ConnectorType, Registry
 from dativo.config.project import BUILTIN, REGISTRY_FILE, yaml_files
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dativo.config.diagnostics import Finding, PathPart
     from dativo.config.model.base import Role
     from dativo.config.project import Project

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,8 @@ class Contracts:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self._cards: list[Card] | None = None
+        self._cards: dict[str, list[Card]] | None = None
+        """By every name and object."""
         self._index_findings: list[Finding] = []
         self._read: dict[str, tuple[list[Contract], list[Finding]]] = {}
 
@@ -108,9 +110,39 @@ class Contracts:
             return None
         return self._pick(self.read(best[0].path, findings), best[0].object, word)
 
+    def twins(self) -> list[tuple[str, str, list[Path]]]:
+        """(name, version, files) of contracts of one source and tenant that have the same name and version."""
+        groups: dict[tuple[str, str, frozenset[str], str | None], set[Path]] = defaultdict(set)
+        for cards in self._index().values():
+            for card in cards:
+                for name in card.names:
+                    groups[name, card.version, card.sources, card.tenant].add(card.path)
+        return [(name, version, sorted(found)) for (name, version, *_), found in groups.items() if len(found) > 1]
+
+    def named(self, word: str, findings: list[Finding]) -> list[Contract]:
+        """All contracts with a name, object or file; the highest version of each source, or the one after @."""
+        if "/" in word or word.endswith((".yaml", ".yml")):
+            return self.read(self.project.asked(Path(word)), findings)
+        name, _, pinned = word.partition("@")
+        best: dict[tuple[frozenset[str], str | None], Card] = {}
+        for card in self._index().get(name, []):
+            old = best.get((card.sources, card.tenant))
+            if (not pinned or _is_version(card.version, pinned)) and (
+                old is None or _version_key(card.version) > _version_key(old.version)
+            ):
+                best[card.sources, card.tenant] = card
+        if not best:
+            findings += self._index_findings
+        found = [self._pick(self.read(c.path, findings), c.object, name) for c in best.values()]
+        return [c for c in found if c is not None]
+
+    def words(self) -> list[str]:
+        """Every name and object of a contract."""
+        return sorted(self._index())
+
     def objects_named(self, word: str) -> set[str]:
         """Objects of the contracts that have a name."""
-        return {c.object for c in self._index() if word in c.names}
+        return {c.object for c in self._index().get(word, []) if word in c.names}
 
     def _by_path(
         self, reference: str, wanted: Wanted, job: Document, place: tuple[PathPart, ...], findings: list[Finding]
@@ -139,7 +171,7 @@ class Contracts:
         return None
 
     def _matching(self, word: str, wanted: Wanted) -> list[Card]:
-        cards = [c for c in self._index() if word in c.names or word == c.object]
+        cards = self._index().get(word, [])
         # Nearer first: a contract of this source, of this tenant, and found by what was asked for.
         nearer = [
             lambda c: bool(c.sources & wanted.sources),
@@ -154,9 +186,7 @@ class Contracts:
     def _missing(
         self, word: str, wanted: Wanted, job: Document, place: tuple[PathPart, ...], findings: list[Finding]
     ) -> None:
-        cards = self._index()
-        known = {n for c in cards for n in (*c.names, c.object) if n}
-        problem = f"no contract '{word}' in {DIRECTORY}/{did_you_mean(word, known)}"
+        problem = f"no contract '{word}' in {DIRECTORY}/{did_you_mean(word, self._index())}"
         findings.append(job.finding("DTV040", place, problem, f"make it: {self._how_to_make(job, wanted)}"))
         findings += self._index_findings  # the contract may be in a file that cannot be read
 
@@ -164,13 +194,15 @@ class Contracts:
         command = f"dativo contract infer {job.file}"
         return f"{command} --object {wanted.word.partition('@')[0]}" if wanted.by == "object" else command
 
-    def _index(self) -> list[Card]:
+    def _index(self) -> dict[str, list[Card]]:
         if self._cards is None:
-            self._cards = []
+            self._cards = {}
             for path in self.files():
                 document = self.project.load(path, self._index_findings)
                 if document is not None:
-                    self._cards += _cards(document, path.relative_to(self.project.root / DIRECTORY).parts[0])
+                    for card in _cards(document, path.relative_to(self.project.root / DIRECTORY).parts[0]):
+                        for word in {*card.names, card.object} - {""}:
+                            self._cards.setdefault(word, []).append(card)
         return self._cards
 
 
@@ -223,5 +255,5 @@ def _wrong_directory(document: Document) -> Finding | None:
         return None
     place = ("asset", "version") if nested else ("version",)
     problem = f"the contract says version {version} and lies in {document.path.parent.name}/; the version inside counts"
-    remedy = f"move it to v{'.'.join((version.split('.') + ['0'])[:2])}/, or mend the version"
+    remedy = f"move it to v{'.'.join([*version.split('.'), '0'][:2])}/, or mend the version"
     return document.finding("DTV049", place, problem, remedy, "warning")

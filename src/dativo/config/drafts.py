@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from dativo.config.check_model import check_model
-from dativo.config.diagnostics import Finding, did_you_mean, listed
+from dativo.config.diagnostics import Finding, did_you_mean, has_errors, listed
 from dativo.config.model.job import Job
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Draft:
     job: Job
     tenant: str
     name: str
+    is_sound: bool
+    """False: the file itself has an error finding, so that the job is checked further but never returned."""
 
 
 def read_drafts(
@@ -63,7 +65,9 @@ def _read(project: Project, path: Path, findings: list[Finding], tenant: str | N
 
 
 def _load(project: Project, path: Path, findings: list[Finding], directory: str | None) -> Draft | None:
-    document = project.load(path, findings)
+    own: list[Finding] = []
+    document = project.load(path, own)
+    findings += own
     if document is None:
         return None
     model = check_model(Job, document, findings)
@@ -85,7 +89,7 @@ def _load(project: Project, path: Path, findings: list[Finding], directory: str 
         problem = f"{name!r} cannot be the name of a {kind}: it becomes part of paths, branches and addresses"
         remedy = "use letters, digits, '_', '-' and '.', beginning with a letter or digit, without '..'"
         findings.append(document.finding("DTV024", place, problem, remedy))
-    return None if unsafe else Draft(document, model, tenant, path.stem)
+    return None if unsafe else Draft(document, model, tenant, path.stem, not has_errors(own))
 
 
 def is_safe(name: str) -> bool:

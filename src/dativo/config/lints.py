@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dativo.config.connectors import LoadedRecipe
     from dativo.config.diagnostics import Finding, PathPart
     from dativo.config.drafts import Draft
+    from dativo.config.model.contract import Contract
     from dativo.config.model.resolved import DeploymentMode, ResolvedJob, SourceObject
     from dativo.config.project import Project
     from dativo.config.yamlio import Document
@@ -27,6 +28,7 @@ _SECRET_KEY = re.compile(
     r"account[_-]?key|connection[_-]?string|access[_-]?token|credentials?)$|^(?:password|passwd|pwd)"
 )
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-([^}]*))?\}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_IN_NAMES = re.compile(r"[\x00-\x1f\x7f@#?:/\\`\"'.\s]")
 
 
@@ -129,19 +131,24 @@ def bad_table_name(case: JobCase) -> Iterator[Finding]:
     for item in job.source.objects:
         contract = item.contract
         document = case.project.load(contract.path, [])
-        assert document is not None, "the contract was read from it"
-        base: tuple[PathPart, ...] = ("asset",) if contract.spelling == "nested" else ()
-        if job.target.table is None:
-            yield from _name_finding(document, (*base, "name"), "table", contract.name)
-        if job.target.namespace is None and contract.domain is not None:
-            for level in contract.domain.split("."):
-                yield from _name_finding(document, (*base, "domain"), "namespace", level)
-        for column in contract.columns:
-            if not column.name or re.search(r"[\x00-\x1f\x7f]", column.name):
-                remedy = "remove control characters"
-                yield document.finding(
-                    "DTV050", (*base, "schema"), f"{column.name!r} cannot be a column's name", remedy
-                )
+        if document is not None:
+            yield from contract_names(document, contract, table=job.target.table, namespace=job.target.namespace)
+
+
+def contract_names(
+    document: Document, contract: Contract, *, table: str | None = None, namespace: str | None = None
+) -> Iterator[Finding]:
+    """Names of a contract that become names in the lake; a job's `table` and `namespace` stand in for its own."""
+    base: tuple[PathPart, ...] = ("asset",) if contract.spelling == "nested" else ()
+    if table is None:
+        yield from _name_finding(document, (*base, "name"), "table", contract.name)
+    if namespace is None and contract.domain is not None:
+        for level in contract.domain.split("."):
+            yield from _name_finding(document, (*base, "domain"), "namespace", level)
+    for column in contract.columns:
+        if not column.name or _CONTROL.search(column.name):
+            problem = f"{column.name!r} cannot be a column's name"
+            yield document.finding("DTV050", (*base, "schema"), problem, "remove control characters")
 
 
 def _name_finding(document: Document, place: tuple[PathPart, ...], kind: str, name: str) -> Iterator[Finding]:

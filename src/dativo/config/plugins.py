@@ -92,8 +92,7 @@ def source_settings(
             if value is not None:
                 settings.setdefault(setting, value)
     taken = {s.setting for s in chosen.secrets}
-    rendered = {k: _rendered(v, project) for k, v in settings.items() if k not in taken}
-    return rendered
+    return {k: _rendered(v, project) for k, v in settings.items() if k not in taken}
 
 
 def selection_setting(connector_type: ConnectorType, entries: list[dict[str, Any]], project: Project) -> dict[str, Any]:

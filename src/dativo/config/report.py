@@ -21,8 +21,7 @@ def print_findings(findings: Iterable[Finding], output_format: Format, stream: T
     if output_format == "json":
         stream.write(json.dumps({"findings": [as_json(f) for f in ordered], **counts(ordered)}, indent=2) + "\n")
         return
-    for finding in ordered:
-        stream.write(as_text(finding) + "\n")
+    stream.writelines(as_text(f) + "\n" for f in ordered)
     if ordered:
         stream.write(summary(ordered) + "\n")
 

@@ -18,7 +18,7 @@ from dativo.config.connectors import Connectors
 from dativo.config.contracts import Contracts
 from dativo.config.diagnostics import Finding, has_errors, in_order
 from dativo.config.drafts import read_drafts
-from dativo.config.lints import JOB_LINTS, JobCase
+from dativo.config.lints import JOB_LINTS, WITHOUT_CURSOR, JobCase
 from dativo.config.model.connection import CONNECTION_GROUPS, TargetConnection
 from dativo.config.model.resolved import Incremental, Logging, ResolvedJob, Retry, Source, Target
 from dativo.config.plugins import choose, selection_setting, source_settings
@@ -89,7 +89,7 @@ class Resolver:
         for lint in JOB_LINTS.values():
             own += lint(case)
         findings += own
-        return None if has_errors(own) else resolved
+        return resolved if draft.is_sound and not has_errors(own) else None
 
     def base(self, recipe: LoadedRecipe, role: Role, findings: list[Finding]) -> BaseConnector:
         """What a recipe says without any job."""
@@ -123,7 +123,7 @@ class Resolver:
         )
         found = objects.with_contracts(
             draft, entries, recipe, self.contracts, findings,
-            project=self.project, cursor_field=_cursor(draft, recipe, incremental),
+            project=self.project, cursor_field=_cursor(incremental),
         )  # fmt: skip
         if chosen.is_own:
             for entry in entries:
@@ -224,9 +224,9 @@ def _retry(draft: Draft) -> Retry:
 _STRATEGY_CURSORS = {"created": "created", "updated": "updated", "updated_at": "updated_at"}
 
 
-def _cursor(draft: Draft, recipe: LoadedRecipe, incremental: Incremental) -> str | None:
+def _cursor(incremental: Incremental) -> str | None:
     """The cursor of objects that name none: the cascade's, else the one that the strategy's own name says."""
-    if incremental.strategy in {"full_refresh", "file_modified_time", "spreadsheet_modified_time"}:
+    if incremental.strategy in WITHOUT_CURSOR:
         return None
     return incremental.cursor_field or _STRATEGY_CURSORS.get(incremental.strategy)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is twenty times faster where it is built in
 _TAG = "tag:yaml.org,2002:"
 _MAX_VALUES = 200_000  # aliases can multiply a small file without end
+_MAX_DEPTH = 100
+_DEEP_LINE = re.compile(rf"^[ \t\-?:]{{{_MAX_DEPTH},}}", re.MULTILINE)
 _SCALARS = SafeConstructor()
 
 
@@ -92,31 +94,49 @@ def _child(node: Node | None, part: PathPart) -> tuple[Node, Node] | None:
 def load(path: Path, file: str, findings: list[Finding]) -> Document | None:
     """Read one file; None (and at least one finding) when nothing can be said about its content."""
     text = _read(path, file, findings)
-    if text is None:
+    node = None if text is None else _compose(text, file, findings)
+    if node is None:
         return None
+    document = Document(path, file, node=node)
+    builder = _Builder(document, findings)
+    document.data = builder.value(node, ())
+    return None if builder.broken else document
+
+
+def _compose(text: str, file: str, findings: list[Finding]) -> Node | None:
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        if _is_too_deep(text):
+            findings.append(_fault(file, "DTV004", f"more than {_MAX_DEPTH} levels are nested", "flatten it"))
+            return None
+        node: Node | None = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as e:
         findings.append(_syntax_finding(e, text, file))
         return None
     except ReaderError as e:
-        findings.append(_fault(file, "DTV004", f"the character #x{ord(str(e.character)[:1] or '?'):04x} is not allowed in YAML",
-                               "remove the control character", _line_column(text, e.position)))  # fmt: skip
-        return None
-    except RecursionError:
-        findings.append(_fault(file, "DTV004", "it is nested too deeply to be read", "flatten it"))
+        # libyaml gives the character's number, the Python reader the character.
+        number = e.character if isinstance(e.character, int) else ord(e.character)
+        problem = f"the character #x{number:04x} is not allowed in YAML"
+        findings.append(_fault(file, "DTV004", problem, "remove the control character", _line_column(text, e.position)))
         return None
     if node is None or (isinstance(node, ScalarNode) and node.tag == _TAG + "null"):
         findings.append(_fault(file, "DTV006", "the file is empty", "write it, or remove it"))
         return None
-    document = Document(path, file, node=node)
-    builder = _Builder(document, findings)
-    try:
-        document.data = builder.value(node, ())
-    except RecursionError:
-        findings.append(_fault(file, "DTV004", "it is nested too deeply to be read", "flatten it"))
-        return None
-    return None if builder.broken else document
+    return node
+
+
+def _is_too_deep(text: str) -> bool:
+    """libyaml composes by recursion in C, where depth means a crash; what looks deep is measured by its events."""
+    if text.count("[") + text.count("{") < _MAX_DEPTH and _DEEP_LINE.search(text) is None:
+        return False
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH:
+            return True
+    return False
 
 
 def _read(path: Path, file: str, findings: list[Finding]) -> str | None:

@@ -32,8 +32,8 @@ class AuthoredColumn(Authored):
     description: str | None = None
     businessName: str | None = None  # noqa: N815
     classification: str | None = None
-    tags: list[str] = []
-    examples: list[Any] = []
+    tags: list[str] = Field(default_factory=list)
+    examples: list[Any] = Field(default_factory=list)
     enum: list[Scalar | None] | None = Field(default=None, min_length=1)
     pattern: str | None = None
     minimum: Bound | None = _either("minimum", "min")
@@ -43,7 +43,7 @@ class AuthoredColumn(Authored):
     minLength: int | None = _either("minLength", "min_length")  # noqa: N815
     maxLength: int | None = _either("maxLength", "max_length")  # noqa: N815
     format: str | None = None
-    quality: list[Settings] = []
+    quality: list[Settings] = Field(default_factory=list)
     """ODCS quality checks."""
     properties: list[AuthoredColumn] | None = _either("properties", "fields")
     items: AuthoredItem | str | None = None
@@ -82,7 +82,7 @@ class DataQuality(Annotated):
     monitoring: Monitoring | None = None
     row_count: RowCount | None = None
     freshness: Freshness | None = None
-    unique: list[list[str]] = []
+    unique: list[list[str]] = Field(default_factory=list)
     """Lists of columns whose values together are unique."""
 
 
@@ -110,7 +110,7 @@ class TargetSection(Authored):
     """`target` of a contract."""
 
     file_format: str | None = None
-    partitioning: list[str] = []
+    partitioning: list[str] = Field(default_factory=list)
     mode: Literal["strict", "merge", "relaxed"] | None = None
 
 
@@ -127,11 +127,11 @@ class NestedAsset(Authored):
     tenant: str | None = None
     schema_: list[AuthoredColumn] = Field(alias="schema", min_length=1)
     primary_key: list[str] | None = _either("primary_key", "primaryKey")
-    quality: list[Settings] = []
+    quality: list[Settings] = Field(default_factory=list)
     data_quality: DataQuality | None = None
     governance: Governance | None = None
     compliance: Compliance | None = None
-    finops: dict[str, Any] = {}
+    finops: dict[str, Any] = Field(default_factory=dict)
     target: TargetSection | None = None
 
 
@@ -157,15 +157,15 @@ class FlatContract(Authored):
     source_type: str | None = None
     object: str | None = None
     description: str | dict[str, Any] | None = None
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
     schema_: list[AuthoredColumn] = Field(alias="schema", min_length=1)
     primary_key: list[str] | None = _either("primary_key", "primaryKey")
     team: Team | None = None
-    quality: list[Settings] = []
+    quality: list[Settings] = Field(default_factory=list)
     data_quality: DataQuality | None = None
     compliance: Compliance | None = None
     governance: Governance | None = None
-    finops: dict[str, Any] = {}
+    finops: dict[str, Any] = Field(default_factory=dict)
     target: TargetSection | None = None
-    slaProperties: list[Settings] = []  # noqa: N815
-    customProperties: list[Settings] = []  # noqa: N815
+    slaProperties: list[Settings] = Field(default_factory=list)  # noqa: N815
+    customProperties: list[Settings] = Field(default_factory=list)  # noqa: N815

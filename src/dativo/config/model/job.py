@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from dativo.config.model.base import Annotated, Authored, Settings, Strategy
-from dativo.config.model.connection import TargetConnection
-from dativo.config.model.recipe import Engine
+from dativo.config.model.connection import TargetConnection  # noqa: TC001  pydantic evaluates it
+from dativo.config.model.recipe import Engine  # noqa: TC001  pydantic evaluates it
 
 
 class SourceFile(Authored):
@@ -17,7 +17,7 @@ class SourceFile(Authored):
 
     path: str
     object: str
-    options: Settings = {}
+    options: Settings = Field(default_factory=dict)
     """Settings for these files alone: delimiter, encoding, ..."""
 
 
@@ -60,7 +60,7 @@ class JobSource(Authored):
     tables: list[SourceTable] | None = None
     sheets: list[SourceSheet] | None = None
     incremental: Incremental | None = None
-    connection: Settings = {}
+    connection: Settings = Field(default_factory=dict)
     engine: Engine | None = None
 
 
@@ -91,18 +91,16 @@ class RetryConfig(Authored):
     initial_delay_seconds: float = Field(default=1.0, ge=0)
     max_delay_seconds: float = Field(default=60.0, ge=0)
     backoff_multiplier: float = Field(default=2.0, ge=1)
-    retryable_exit_codes: list[int] = []
-    retryable_error_patterns: list[str] = []
+    retryable_exit_codes: list[int] = Field(default_factory=list)
+    retryable_error_patterns: list[str] = Field(default_factory=list)
 
     @field_validator("retryable_error_patterns")
     @classmethod
     def _patterns_compile(cls, patterns: list[str]) -> list[str]:
-        for pattern in patterns:
-            try:
-                re.compile(pattern)
-            except re.error as e:
-                raise ValueError(f"{pattern!r} is not a regular expression: {e}") from e
-        return patterns
+        try:
+            return [re.compile(pattern).pattern for pattern in patterns]
+        except re.error as e:
+            raise ValueError(f"{e.pattern!r} is not a regular expression: {e}") from e
 
 
 class LoggingConfig(Authored):
@@ -140,9 +138,9 @@ class Job(Authored):
     max_rejected: int | str | None = None
     """Above it a run in warn mode publishes nothing: a count, or a percentage like "1%"."""
     retry_config: RetryConfig | None = None
-    classification_overrides: dict[str, str] = {}
+    classification_overrides: dict[str, str] = Field(default_factory=dict)
     governance_overrides: GovernanceOverrides | None = None
-    finops: dict[str, Any] = {}
+    finops: dict[str, Any] = Field(default_factory=dict)
     logging: LoggingConfig | None = None
     catalog: Settings | None = None
     """Metadata catalogs; accepted with a notice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from dativo.config.model.base import Authored, EngineType, Role, Settings, Strategy
 
@@ -11,7 +11,7 @@ class Engine(Authored):
     """Which kind of plugin runs the connector, and its settings."""
 
     type: EngineType | None = None
-    options: Settings = {}
+    options: Settings = Field(default_factory=dict)
     """Plugin settings; below the name of an engine, settings for that engine alone. `plugin`, `executable` and `pip_url`
     name another Singer executable."""
 
@@ -62,6 +62,6 @@ class Recipe(Authored):
     default_engine: Engine | None = None
     credentials: Credentials | dict[str, str | dict[str, str]] | None = None
     """{type, from_env | file_template}, or a mapping setting -> variable's name."""
-    connection_template: Settings = {}
+    connection_template: Settings = Field(default_factory=dict)
     incremental: IncrementalDefaults | None = None
     rate_limits: RateLimits | None = None

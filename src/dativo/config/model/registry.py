@@ -32,7 +32,7 @@ class Auth(Authored):
 
     methods: list[str]
     """Words that a recipe's `credentials.type` may have: api_key, oauth, service_account, password, none, ..."""
-    settings: dict[str, str] = {}
+    settings: dict[str, str] = Field(default_factory=dict)
     """Method -> plugin setting that takes its secret."""
 
 
@@ -45,7 +45,7 @@ class Selection(Authored):
     """Plugin setting that takes the list; None: the Singer catalog alone selects."""
     item: dict[str, Any] | str | None = None
     """One item of the list: `{field}` is the field of the job's entry; an entry without it leaves the key out."""
-    required: list[str] = []
+    required: list[str] = Field(default_factory=list)
     """Fields that an entry must have."""
 
 
@@ -56,12 +56,12 @@ class ConnectorType(Authored):
     category: Category
     description: str | None = None
     default_engine: EngineType = "singer"
-    engines_supported: list[EngineType] = ["singer"]
+    engines_supported: list[EngineType] = ["singer"]  # noqa: RUF012  pydantic copies it
     plugin: PluginSpec
     auth: Auth = Auth(methods=["none"])
     allowed_in_cloud: bool = True
     supports_incremental: bool = False
-    incremental_strategies: list[Strategy] = ["full_refresh"]
+    incremental_strategies: list[Strategy] = ["full_refresh"]  # noqa: RUF012  pydantic copies it
     """What `source.incremental.strategy` may be."""
     incremental_strategy_default: Strategy = "full_refresh"
     cursor_field_default: str | None = None
@@ -69,20 +69,20 @@ class ConnectorType(Authored):
     supports_log_based: bool = False
     resume: Literal["none", "inclusive", "exclusive"] = "none"
     """Whether a tap continues from any STATE it sent, and whether the row at the bookmark is read again (inclusive)."""
-    objects_supported: list[str] = []
+    objects_supported: list[str] = Field(default_factory=list)
     """Objects that the tap has; empty: any."""
     requires_tables: bool = False
     supports_queries: bool = False
-    file_formats: list[str] = []
+    file_formats: list[str] = Field(default_factory=list)
     settings: dict[str, Settings] | None = None
     """Settings of the plugin as JSON Schemas; a connector that lists them refuses others. Absent: not checked."""
-    setting_defaults: Settings = {}
+    setting_defaults: Settings = Field(default_factory=dict)
     """Registry's part of the cascade."""
-    settings_from: dict[str, str] = {}
+    settings_from: dict[str, str] = Field(default_factory=dict)
     """Plugin setting -> what feeds it: incremental.lookback_days, rate_limits.requests_per_second, environment, tenant."""
-    connection_settings: dict[str, str] = {}
+    connection_settings: dict[str, str] = Field(default_factory=dict)
     """Key of `connection` -> plugin setting, where the two names differ."""
-    identity: list[str] = []
+    identity: list[str] = Field(default_factory=list)
     """Settings that say which system is read; a bookmark is refused when they change."""
     selection: Selection | None = None
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
-from datetime import date, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from dativo.config.diagnostics import did_you_mean, listed
+from dativo.config.odcs.values import at_most, comparable, fits, is_zero, next_value, plan_argument, row_limits
 from target_iceberg.load_plan import Rule
 
 if TYPE_CHECKING:
@@ -32,11 +30,6 @@ _INEXECUTABLE = {
     "required": "members required by logicalTypeOptions; write required: true at the member",
 }
 FORMATS = frozenset({"email", "uri", "url", "uuid", "hostname", "ipv4", "ipv6", "date", "date-time", "time"})
-_NUMBERS = frozenset({"int", "long", "float", "double"})
-_OPERATORS = (
-    "mustBe", "mustNotBe", "mustBeGreaterThan", "mustBeGreaterOrEqualTo", "mustBeLessThan", "mustBeLessOrEqualTo",
-    "mustBeBetween", "mustNotBeBetween",
-)  # fmt: skip
 
 
 class RuleReader:
@@ -122,7 +115,7 @@ class RuleReader:
 
     def enum(self, column: Column, values: Sequence[Any], place: tuple[PathPart, ...], **more: Any) -> None:
         """Allowed values, each of the column's kind."""
-        wrong = [v for v in values if v is not None and not _fits(v, column.type)]
+        wrong = [v for v in values if v is not None and not fits(v, column.type)]
         if wrong:
             self.say("DTV046", place, f"{wrong[0]!r} can never be a value of '{column.name}', a {column.type}",
                      "write values of the column's type (quote text, do not quote numbers)")  # fmt: skip
@@ -173,16 +166,16 @@ class RuleReader:
         key, value = option
         is_low = key.endswith("inimum")
         try:
-            bound = _value(value, column.type)
+            bound = comparable(value, column.type)
             if key.startswith("exclusive"):
-                bound = _next(bound, column.type, up=is_low)
+                bound = next_value(bound, column.type, up=is_low)
         except (ValueError, ArithmeticError, TypeError):
             self.say("DTV046", place, f"{value!r} cannot be compared with '{column.name}', a {column.type}",
                      "write a value of the column's type")  # fmt: skip
             return
-        self.add("minimum" if is_low else "maximum", (column.name,), _argument(bound, value))
+        self.add("minimum" if is_low else "maximum", (column.name,), plan_argument(bound, value))
         low, high = self.argument(column, "minimum"), self.argument(column, "maximum")
-        if low is not None and high is not None and _value(low, column.type) > _value(high, column.type):
+        if low is not None and high is not None and comparable(low, column.type) > comparable(high, column.type):
             self.say("DTV046", place, f"no value is at least {low} and at most {high}", "swap the two")
 
     def argument(self, column: Column, kind: str) -> Any:
@@ -230,7 +223,7 @@ class RuleReader:
 
     def null_values(self, check: Any, place: tuple[PathPart, ...], column: Column | None, more: dict[str, Any]) -> None:
         """metric nullValues, mustBe 0."""
-        if column is None or not _is_zero(check):
+        if column is None or not is_zero(check):
             self.cannot(place, "nullValues other than mustBe: 0 at a column")
         else:
             self.add("not_null", (column.name,), **more)
@@ -240,7 +233,7 @@ class RuleReader:
     ) -> None:
         """metric missingValues: nothing but NULL and the empty text can be told from a value."""
         values = (check.get("arguments") or {}).get("missingValues", [None])
-        if column is None or not _is_zero(check) or any(v not in (None, "") for v in values):
+        if column is None or not is_zero(check) or any(v not in (None, "") for v in values):
             self.cannot(place, "missingValues other than null and '' with mustBe: 0 at a column")
             return
         self.add("not_null", (column.name,), **more)
@@ -255,7 +248,7 @@ class RuleReader:
             problem = f"duplicateValues names no column of the schema: {listed(unknown)}"
             self.say("DTV046", place, problem, "arguments: {properties: [..]}")
             return
-        most = _at_most(check)
+        most = at_most(check)
         unit = check.get("unit", "rows")
         if most is None or unit not in {"rows", "percent"}:
             self.cannot(place, "duplicateValues other than mustBe: 0 or an upper limit in rows or percent")
@@ -267,7 +260,7 @@ class RuleReader:
     ) -> None:
         """metric invalidValues with validValues or a pattern, mustBe 0."""
         arguments = check.get("arguments") or {}
-        if column is None or not _is_zero(check) or not arguments.keys() & {"validValues", "pattern"}:
+        if column is None or not is_zero(check) or not arguments.keys() & {"validValues", "pattern"}:
             self.cannot(place, "invalidValues other than mustBe: 0 with validValues or pattern at a column")
             return
         for key in sorted(arguments.keys() - {"validValues", "pattern"}):
@@ -279,7 +272,7 @@ class RuleReader:
 
     def row_count(self, check: Any, place: tuple[PathPart, ...], column: Column | None, more: dict[str, Any]) -> None:
         """metric rowCount at the object."""
-        limits = _row_limits(check)
+        limits = row_limits(check)
         if column is not None or limits is None or check.get("unit", "rows") != "rows":
             self.cannot(place, "rowCount other than limits in rows at the object")
         else:
@@ -315,106 +308,3 @@ def _members(
         yield prop["items"], (*place, "items")
     for name, member in (prop.get("map") or {}).items():
         yield member, (*place, "map", name)
-
-
-def _fits(value: Any, type_: str) -> bool:
-    try:
-        _value(value, type_)
-    except (ValueError, ArithmeticError, TypeError):
-        return False
-    return True
-
-
-def _value(value: Any, type_: str) -> Any:
-    """A bound or an allowed value, comparable with others of the column's type.
-
-    Raises:
-        ValueError, ArithmeticError, TypeError: it is none.
-    """
-    if type_ == "boolean":
-        if not isinstance(value, bool):
-            raise ValueError(value)
-        return value
-    if isinstance(value, bool):
-        raise TypeError(value)
-    if type_ in {"int", "long"}:
-        number = Decimal(str(value))
-        if number != number.to_integral_value():
-            raise ValueError(value)
-        return int(number)
-    if type_ in _NUMBERS or type_.startswith("decimal"):
-        return Decimal(str(value))
-    if type_ == "date":
-        return date.fromisoformat(str(value))
-    if type_ in {"timestamp", "timestamptz"}:
-        return datetime.fromisoformat(str(value).replace("Z", "+00:00")).replace(tzinfo=None)
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
-
-
-def _next(value: Any, type_: str, *, up: bool) -> Any:
-    """The nearest value of the type above or below."""
-    sign = 1 if up else -1
-    if type_ in {"int", "long"}:
-        return value + sign
-    if type_ == "date":
-        return value + timedelta(days=sign)
-    if type_ in {"timestamp", "timestamptz"}:
-        return value + timedelta(microseconds=sign)
-    if type_ in {"float", "double"}:
-        return Decimal(repr(math.nextafter(float(value), math.inf * sign)))
-    if type_.startswith("decimal"):
-        scale = int(type_.rstrip(")").rpartition(",")[2])
-        step = Decimal(1).scaleb(-scale)
-        shifted = value.quantize(step, "ROUND_FLOOR" if up else "ROUND_CEILING")
-        return shifted + step * sign
-    raise TypeError(type_)
-
-
-def _argument(bound: Any, written: Any) -> Any:
-    """As the load plan carries it: numbers as written where they fit, everything else as text."""
-    if isinstance(bound, int):
-        return bound
-    if isinstance(bound, Decimal):
-        return written if isinstance(written, (int, float)) and Decimal(str(written)) == bound else str(bound)
-    if isinstance(bound, datetime):
-        return str(written) if _value(written, "timestamp") == bound else bound.isoformat()
-    return bound.isoformat() if isinstance(bound, date) else bound
-
-
-def _is_zero(check: Mapping[str, Any]) -> bool:
-    return _at_most(check) == 0
-
-
-def _at_most(check: Mapping[str, Any]) -> int | float | None:
-    """Upper limit of a count that must be small; None when the check says something else."""
-    said = {k: check[k] for k in _OPERATORS if k in check}
-    if set(said) in ({"mustBe"}, {"mustBeLessOrEqualTo"}):
-        value = next(iter(said.values()))
-    elif set(said) == {"mustBeLessThan"} and check.get("unit", "rows") == "rows":
-        value = math.ceil(said["mustBeLessThan"]) - 1
-    else:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        return None
-    return value if "mustBe" not in said or value == 0 else None
-
-
-def _row_limits(check: Mapping[str, Any]) -> dict[str, int | None] | None:
-    said = {k: check[k] for k in _OPERATORS if k in check}
-    if len(said) != 1:
-        return None
-    operator, value = next(iter(said.items()))
-    if operator == "mustBeBetween":
-        return {"min": math.ceil(value[0]), "max": math.floor(value[1])}
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    limits: dict[str, dict[str, int | None]] = {
-        "mustBe": {"min": int(value), "max": int(value)},
-        "mustBeGreaterThan": {"min": math.floor(value) + 1, "max": None},
-        "mustBeGreaterOrEqualTo": {"min": math.ceil(value), "max": None},
-        "mustBeLessThan": {"min": None, "max": math.ceil(value) - 1},
-        "mustBeLessOrEqualTo": {"min": None, "max": math.floor(value)},
-    }
-    return limits.get(operator)
