@@ -133,15 +133,12 @@ def test_every_event_type_is_documented() -> None:
 
 
 def _event_types(tree: ast.Module) -> set[str]:
-    """First text among the arguments of a call that emits; both branches of a condition."""
-    found: set[str] = {"log"}  # the default of our taps' formatter
+    """First argument of every call that emits, or the second after a logger; both branches of a condition."""
+    found = {"log"}  # the default of our taps' formatter
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _name(node.func) in EMITTERS:
-            for argument in node.args:
-                words = _texts(argument)
-                if words:
-                    found |= words
-                    break
+        if isinstance(node, ast.Call) and _name(node.func) in EMITTERS and node.args:
+            follows_logger = _name(node.args[0]) == "logger" and len(node.args) > 1
+            found |= _texts(node.args[1 if follows_logger else 0])
     return found
 
 
@@ -151,8 +148,8 @@ def _texts(argument: ast.expr) -> set[str]:
     return {w for w in words if re.fullmatch("[a-z_]+", w)}  # DTV045 belongs to another `say`
 
 
-def _name(func: ast.expr) -> str:
-    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+def _name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def test_every_variable_of_ours_is_documented() -> None:
