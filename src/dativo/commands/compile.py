@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dativo.config.diagnostics import has_errors
 from dativo.lower import emit, load_plan, meltano_yml, names
-from dativo.lower.bases import base_plugins
+from dativo.lower.bases import base_plugins, schedules
 from dativo.lower.emit import Artefact
 from dativo.lower.singer_catalog import singer_catalog
 from dativo.runtime.plugins import compiled_executable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dativo.commands.loading import Loaded
+    from dativo.config.diagnostics import Finding
     from dativo.config.model.resolved import ResolvedJob
 
 
@@ -66,12 +68,22 @@ def project_artefacts(loaded: Loaded, base: Path) -> Iterator[Artefact]:
         loaded.jobs,
         taps=base_plugins(loaded.project, loaded.jobs, "source"),
         targets=base_plugins(loaded.project, loaded.jobs, "target"),
-        schedules=(),
+        schedules=_schedules(loaded),
         places=places,
     )
     yield Artefact(base / "meltano.yml", meltano_yml.render(project))
     index = {names.state_id(job): names.plan_path(job) for job in loaded.jobs}
     yield Artefact(base / names.INDEX, json.dumps(index, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def _schedules(loaded: Loaded) -> list[meltano_yml.Schedule]:
+    from dativo.commands.loading import InvalidConfiguration
+
+    findings: list[Finding] = []
+    found = schedules(loaded.project, loaded.jobs, findings)
+    if has_errors(findings):
+        raise InvalidConfiguration(findings)
+    return found
 
 
 def remove_stale(base: Path, current: set[Path]) -> int:

@@ -1,11 +1,12 @@
-"""The base plugins of meltano.yml: what the recipes say without any job."""
+"""What meltano.yml holds besides jobs: base plugins, as recipes describe them, and schedules."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dativo.config.resolve import Resolver
-from dativo.lower.meltano_yml import BasePlugin
+from dativo.config.schedules import load_runner
+from dativo.lower.meltano_yml import BasePlugin, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,3 +38,14 @@ def base_plugins(project: Project, jobs: Sequence[ResolvedJob], role: Role) -> l
         plugin = base.plugin if base.plugin.name == end.plugin.name else end.plugin
         bases[end.plugin.name] = BasePlugin(plugin=plugin, settings=base.settings, secrets=base.secrets)
     return [bases[name] for name in sorted(bases)]
+
+
+def schedules(project: Project, jobs: Sequence[ResolvedJob], findings: list[Finding]) -> list[Schedule]:
+    """Enabled cron schedules of configs/runner.yaml; Meltano knows no others, and no time zones."""
+    by_path = {job.path: job for job in jobs}
+    found = []
+    for schedule in load_runner(project, findings).schedules:
+        job = by_path.get(schedule.job_path)
+        if job is not None and schedule.enabled and schedule.cron is not None:
+            found.append(Schedule(name=schedule.name, tenant=job.tenant, job=job.name, cron=schedule.cron))
+    return found
