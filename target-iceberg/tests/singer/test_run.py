@@ -194,7 +194,7 @@ def test_a_record_that_the_tap_could_not_shape_is_a_reject(target: Any) -> None:
     result = target.run([target.order(1), ragged], FILE_STATE)
     assert counts(result) == {"read": 2, "published": 1, "rejected": 1}
     (reject,) = target.rows("shop.orders__rejects")
-    assert (reject["rule"], reject["source_file"], reject["source_record"]) == ("csv.ragged_row", "a.csv", 7)
+    assert (reject["rule"], reject["source_file"], reject["source_record"]) == ("orders.csv.ragged_row", "a.csv", 7)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -73,7 +73,9 @@ class ShapeTable:
         shapes = sorted(self._shapes)
         width = -(-max(map(len, shapes), default=0) // 8) * 8
         self._ids = np.array([self._shapes[s] for s in shapes], np.int32)
-        self._words = np.frombuffer(b"".join(s.ljust(width, b"\0") for s in shapes), "<u8").reshape(len(shapes), width // 8)
+        self._words = np.frombuffer(b"".join(s.ljust(width, b"\0") for s in shapes), "<u8").reshape(
+            len(shapes), width // 8
+        )
         mask = b"".join((b"\xff" * len(s)).ljust(width, b"\0") for s in shapes)
         self._masks = np.frombuffer(mask, "<u8").reshape(len(shapes), width // 8)
         common = [_common_bytes(a, b) for a, b in zip(shapes, shapes[1:], strict=False)]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pyarrow as pa
 
 from target_iceberg.errors import RetryableError, TargetError
-from target_iceberg.records.audit import audit
+from target_iceberg.load_plan import TableRuleKind
 from target_iceberg.records.rejects import rejects_table
-from target_iceberg.run_report import Failure, Outcome, RuleCount, StreamReport, new_run_id
+from target_iceberg.run_report import Outcome, RuleCount, StreamReport, new_run_id
 from target_iceberg.singer.log import event
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table.deletes import KeyIndex, Positions
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from target_iceberg.table.writer import StagedFile
 
 
+TABLE_RULES = frozenset(get_args(TableRuleKind))
+
+
 class Finish:
     """Brings a run to its end."""
 
@@ -39,6 +42,7 @@ class Finish:
         report.streams = list(self._reports.values())
         report.notices += run.notices
         self._published_tables = 0
+        self._published_streams: set[str] = set()
 
     def conclude(self) -> Outcome:
         """Publish what may be published.
@@ -69,6 +73,13 @@ class Finish:
         self._publish(wanted)
         rejected = any(s.counts.rejected for s in run.sinks.values())
         return "partial" if rejected else "published" if wanted else "unchanged"
+
+    def settle(self) -> None:
+        """Count rows of streams that were not published as withheld, when a run ends early."""
+        for report in self._reports.values():
+            if report.stream not in self._published_streams and not self._dry_run:
+                report.withheld += report.published + report.superseded
+                report.published = report.superseded = 0
 
     def discard(self) -> None:
         """Delete staged files of a run that has not attempted a commit."""
@@ -151,14 +162,16 @@ class Finish:
         return None
 
     def _audit(self, sink: StreamSink) -> list[str]:
+        """Judge what is staged by the rules about whole tables; returns why the run must be withheld."""
+        if not any(r.kind in TABLE_RULES for r in sink.plan.rules):
+            return []
+        from target_iceberg.records.audit import audit  # loads DuckDB
+
         report = self._reports[sink.plan.stream]
-        failed = []
         files = [f.data_file.file_path for f in sink.finish()]
-        for found in audit(sink.plan, files, opener=lambda path: sink.stage.table.io.new_input(path).open()):
-            report.rules.append(found)
-            if found.severity == "error":
-                failed.append(f"stream {sink.plan.stream}: {found.example or found.rule}")
-        return failed
+        found = audit(sink.plan, files, opener=lambda path: sink.stage.table.io.new_input(path).open())
+        report.rules += found
+        return [f"stream {sink.plan.stream}: {f.example or f.rule}" for f in found if f.severity == "error"]
 
     def _require_schemas(self) -> None:
         plan = self._run.plan
@@ -178,9 +191,10 @@ class Finish:
 
     def _publish_rejects(self) -> None:
         for sink in self._run.sinks.values():
-            table = _as_columns(
-                rejects_table(sink.rejects, self._run.run_id, sink.plan, sink.stage.start_n + 1), self._run
-            )
+            n = sink.stage.start_n + 1
+            when = dt.datetime.now(tz=dt.timezone.utc)
+            listed = rejects_table(sink.rejects, run_id=self._run.run_id, plan=sink.plan, rejected_at=when, n=n)
+            table = _as_columns(listed, self._run)
             if (
                 publish_rejects(
                     self._run.lake, sink.plan, table, sink.stage.start_n, self._commit_id(), self._run.run_id
@@ -206,18 +220,16 @@ class Finish:
             except TargetError as e:
                 if self._published_tables == 1:
                     raise
-                self._report.failure = Failure(
-                    failure_class=e.failure_class,
-                    message=f"published only {self._published_tables - 1} of "
-                    f"{len(by_table)} tables, run again to complete: {e}",
-                    retryable=True,
+                done_tables = (
+                    f"published only {self._published_tables - 1} of {len(by_table)} tables, run again to complete: {e}"
                 )
-                raise PartialPublishError(str(e), e.failure_class) from e
+                raise PartialPublishError(done_tables, e.failure_class) from e
             self._note(group, done)
 
     def _note(self, group: list[StreamPublish], done: Published) -> None:
         for p in group:
             report, mark = self._reports[p.plan.stream], done.bookmarks[p.plan.stream]
+            self._published_streams.add(p.plan.stream)
             report.snapshot_id, report.bookmark_n, report.bookmark_after = done.snapshot_id, mark.n, _own(mark)
             report.rows_replaced = done.rows_replaced
             event(
@@ -296,29 +308,23 @@ def _as_columns(table: pa.Table, run: Run) -> pa.Table:
 
 def _stream_report(sink: StreamSink) -> StreamReport:
     c, start = sink.counts, sink.stage.start
-    rules = {r.name: r for r in sink.plan.rules}
-    counted = []
-    for name, records in c.by_rule.most_common():
-        reject, rule = c.examples.get(name), rules.get(name)
-        counted.append(
-            RuleCount(
-                rule=name,
-                column=reject.column if reject else (rule.columns[0] if rule and rule.columns else None),
-                kind=reject.kind if reject else (rule.kind if rule else "type"),
-                severity="error",
-                records=records,
-                example=reject.message if reject else None,
+    rules = []
+    for severity, counter in (("error", c.by_rule), ("warning", c.warnings)):
+        for name, records in counter.most_common():
+            column, kind = c.rules.get(name, (None, "rule"))
+            example = c.examples.get(name)
+            rules.append(
+                RuleCount(
+                    rule=name,
+                    column=column,
+                    kind=kind,
+                    severity=severity,
+                    records=records,
+                    example=example.message if example else None,
+                )
             )
-        )
-    counted += [
-        RuleCount(
-            rule=name,
-            column=rules[name].columns[0] if name in rules and rules[name].columns else None,
-            kind=rules[name].kind if name in rules else "rule",
-            severity="warning",
-            records=records,
-        )
-        for name, records in c.warnings.most_common()
+    dropped = [
+        f"field {name} is not in the contract: dropped from {n} records" for name, n in c.fields_dropped.most_common()
     ]
     return StreamReport(
         stream=sink.plan.stream,
@@ -330,8 +336,8 @@ def _stream_report(sink: StreamSink) -> StreamReport:
         bookmark_n=start.n if start else None,
         bookmark_after=_own(start),
         schema_changes=sink.stage.changes,
-        rules=counted,
-        notices=list(sink.notices),
+        rules=rules,
+        notices=[*sink.notices, *dropped],
     )
 
 

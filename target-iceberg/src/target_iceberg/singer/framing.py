@@ -109,7 +109,9 @@ class Framer:
                     marked[i] = MALFORMED + line
                 continue
             if line.strip():
-                yield from self._spans(block, starts[done:i], ends[done:i], ids[done:i], {k - done: v for k, v in marked.items()})
+                yield from self._spans(
+                    block, starts[done:i], ends[done:i], ids[done:i], {k - done: v for k, v in marked.items()}
+                )
                 yield Line(line, first_line + i)
                 done, marked = i + 1, {}
         yield from self._spans(block, starts[done:], ends[done:], ids[done:], {k - done: v for k, v in marked.items()})
@@ -118,8 +120,14 @@ class Framer:
         # A shape learned a few lines ago in this block saves the regular expressions nothing: they are as fast.
         return self._envelopes.recognise(line) if line.strip() else -1
 
-    def _spans(self, block: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], ids: npt.NDArray[np.int32],
-               marked: dict[int, bytes]) -> Iterator[Span]:
+    def _spans(
+        self,
+        block: bytes,
+        starts: npt.NDArray[np.int64],
+        ends: npt.NDArray[np.int64],
+        ids: npt.NDArray[np.int32],
+        marked: dict[int, bytes],
+    ) -> Iterator[Span]:
         """Spans of adjacent lines; ids below 0 are blank lines."""
         if not len(ids):
             return
@@ -133,16 +141,27 @@ class Framer:
         for part in np.split(np.arange(len(ids)), np.flatnonzero(np.diff(ids)) + 1):
             if len(part):
                 s, e = starts[part], ends[part]
-                replaced = {k: marked[int(order[j])] for k, j in enumerate(part.tolist()) if int(order[j]) in marked} if marked else {}
+                replaced = (
+                    {k: marked[int(order[j])] for k, j in enumerate(part.tolist()) if int(order[j]) in marked}
+                    if marked
+                    else {}
+                )
                 yield Span(self._envelopes.streams[ids[part[0]]], _gather(view, s, e, replaced), len(part))
 
 
-def _gather(view: memoryview, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], replaced: dict[int, bytes]) -> bytes | memoryview:
+def _gather(
+    view: memoryview, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], replaced: dict[int, bytes]
+) -> bytes | memoryview:
     """Lines one after the other; neighbours are copied together."""
     if replaced:
-        return b"".join(replaced.get(i) or view[s:e] for i, (s, e) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)))
+        return b"".join(
+            replaced.get(i) or view[s:e] for i, (s, e) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))
+        )
     breaks = np.flatnonzero(starts[1:] != ends[:-1]) + 1
-    first, last = starts[np.concatenate(([0], breaks))].tolist(), ends[np.concatenate((breaks - 1, [len(ends) - 1]))].tolist()
+    first, last = (
+        starts[np.concatenate(([0], breaks))].tolist(),
+        ends[np.concatenate((breaks - 1, [len(ends) - 1]))].tolist(),
+    )
     if len(first) == 1:
         return view[first[0] : last[0]]
     return b"".join([view[s:e] for s, e in zip(first, last, strict=True)])
@@ -178,4 +197,3 @@ def _read_descriptor(fd: int, block_bytes: int) -> Iterator[bytes]:
         size += len(part)
     if waiting:
         yield b"".join(waiting)
-

@@ -16,7 +16,9 @@ class SingerMessageError(TargetError):
 
     def __init__(self, message: str, line_number: int | None = None) -> None:
         where = "input" if line_number is None else f"input line {line_number}"
-        super().__init__(f"{where}: {message}; the tap wrote something that is not a Singer message to its standard output", "source")
+        super().__init__(
+            f"{where}: {message}; the tap wrote something that is not a Singer message to its standard output", "source"
+        )
         self.line_number = line_number
 
 
@@ -110,7 +112,9 @@ class Unknown(msgspec.Struct, frozen=True):
 Message = Union[Schema, Record, State, ActivateVersion, Batch, Start, End, TapReject, Unknown]  # noqa: UP007 - msgspec reads it at run time on 3.10
 
 _KNOWN = (Schema, Record, State, ActivateVersion, Batch, Start, End, TapReject)
-_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {str(t.__struct_config__.tag): msgspec.json.Decoder(t) for t in _KNOWN}
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    str(t.__struct_config__.tag): msgspec.json.Decoder(t) for t in _KNOWN
+}
 
 
 class _Type(msgspec.Struct, frozen=True):

@@ -11,7 +11,6 @@ from singer_sdk.exceptions import RecordsWithoutSchemaException
 from singer_arrow import ENCODING_FORMAT, open_batch, remove
 from target_iceberg import load_plan
 from target_iceberg.errors import RetryableError, TargetError
-from target_iceberg.records.rejects import RejectRow
 from target_iceberg.run_report import new_run_id
 from target_iceberg.singer import messages as m
 from target_iceberg.singer.framing import Framer, Line, Span
@@ -175,13 +174,14 @@ class Run:
         if sink is None:
             limits = self.plan.rejects if self.plan else load_plan.Rejects()
             stage = open_stage(self.lake, plan)
-            self.sinks[message.stream] = StreamSink(
+            sink = self.sinks[message.stream] = StreamSink(
                 plan, stage, self.run_id, max_listed=limits.max_listed, strict=self.strict
             )
         elif sink.plan != plan:
             self._router.flush(message.stream)
             self._lanes.wait()
             sink.adopt(plan, open_stage(self.lake, *sink.stage.steps, plan))
+        sink.decoder.announce(message.schema)
 
     def _stream_plan(self, message: m.Schema) -> StreamPlan | None:
         if self.plan is None:
@@ -237,17 +237,7 @@ class Run:
         if sink is None:
             return
         self._router.flush(message.stream)
-        reject = RejectRow(
-            rule=message.rule,
-            column=message.column,
-            kind="tap",
-            message=message.message,
-            record=msgspec.json.encode(message.record).decode(),
-            source_file=message.source.file,
-            source_record=message.source.record,
-            value=None,
-        )
-        self._lanes.put(lambda: sink.evaluate_reject(reject), sink.accept)
+        self._lanes.put(lambda: sink.evaluate_reject(message), sink.accept)
 
     def report_unplanned(self) -> None:
         """Say which streams were dropped because the plan does not know them."""

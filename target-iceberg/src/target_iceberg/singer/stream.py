@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from target_iceberg.errors import TargetError
 from target_iceberg.records.contract import CompiledContract
 from target_iceberg.records.decode import Decoder
+from target_iceberg.records.rejects import from_tap
 from target_iceberg.table.deletes import SOURCE_FILE
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.stage import address
@@ -20,7 +21,9 @@ from target_iceberg.table.writer import DataFileWriter
 
 if TYPE_CHECKING:
     from target_iceberg.load_plan import StreamPlan, WriteMode
+    from target_iceberg.records.decode import Decoded
     from target_iceberg.records.rejects import RejectRow
+    from target_iceberg.singer.messages import TapReject
     from target_iceberg.table.stage import Stage
     from target_iceberg.table.writer import StagedFile
 
@@ -36,8 +39,11 @@ class Evaluated:
     good: pa.Table
     rejects: list[RejectRow]
     rejected: int
-    counts: dict[str, int]
+    counts: Counter[str]
     warnings: dict[str, int]
+    rules: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    """Rule -> (column, kind), for rules that the contract does not list."""
+    fields_dropped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -52,6 +58,9 @@ class Counts:
     bytes_in: int = 0
     by_rule: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+    fields_dropped: Counter[str] = field(default_factory=Counter)
+    rules: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    """Rule -> (column, kind) of each rule that was broken."""
     examples: dict[str, RejectRow] = field(default_factory=dict)
 
 
@@ -77,7 +86,7 @@ class StreamSink:
         if self._writers:
             self._writers[-1].close()
         self.plan, self.stage = plan, stage
-        self.decoder, self.contract = Decoder(plan), CompiledContract(plan)
+        self.decoder, self.contract = Decoder(plan, self._max_listed), CompiledContract(plan, self._max_listed)
         name = f"{self._run_id}-{len(self._writers)}"
         size = plan.target_file_size_bytes
         writer = DataFileWriter(stage.table, stage.schema, stage.spec, size, name, first_ordinal=self.staged_rows)
@@ -86,30 +95,24 @@ class StreamSink:
 
     def evaluate_records(self, chunk: bytes, n_rows: int) -> Evaluated:
         """Decode and check whole RECORD lines."""
-        decoded = self.decoder.decode_records(chunk, n_rows)
-        return self._evaluate(n_rows, decoded.table, decoded.rejects)
+        return self._evaluate(n_rows, self.decoder.decode_records(chunk, n_rows))
 
     def evaluate_table(self, table: pa.Table) -> Evaluated:
         """Decode and check rows of a BATCH."""
-        decoded = self.decoder.decode_table(table)
-        return self._evaluate(table.num_rows, decoded.table, decoded.rejects)
+        return self._evaluate(table.num_rows, self.decoder.decode_table(table))
 
-    def evaluate_reject(self, reject: RejectRow) -> Evaluated:
+    def evaluate_reject(self, message: TapReject) -> Evaluated:
         """A record that the tap itself could not shape."""
-        return Evaluated(1, self.decoder.empty(), [reject], 1, {reject.rule: 1}, {})
+        reject = from_tap(self.plan, message)
+        return Evaluated(1, self.decoder.schema.empty_table(), [reject], 1, Counter({reject.rule: 1}), {})
 
-    def _evaluate(self, read: int, table: pa.Table, undecoded: list[RejectRow]) -> Evaluated:
-        verdict = self.contract.check(table)
-        counts = Counter(r.rule for r in undecoded)
-        counts.update(verdict.counts)
+    def _evaluate(self, read: int, decoded: Decoded) -> Evaluated:
+        verdict = self.contract.check(decoded.table)
+        rejected = decoded.n_rejected + verdict.n_rejected
         return Evaluated(
-            read,
-            verdict.good,
-            [*undecoded, *verdict.rejects],
-            read - verdict.good.num_rows,
-            dict(counts),
-            verdict.warnings,
-        )
+            read, verdict.good, [*decoded.rejects, *verdict.rejects], rejected, decoded.counts + Counter(verdict.counts),
+            verdict.warnings, decoded.columns, decoded.fields_dropped,
+        )  # fmt: skip
 
     def accept(self, chunk: Evaluated) -> None:
         """Take a chunk's rows and rejects.
@@ -123,8 +126,12 @@ class StreamSink:
         c.good += chunk.good.num_rows
         c.by_rule.update(chunk.counts)
         c.warnings.update(chunk.warnings)
+        c.fields_dropped.update(chunk.fields_dropped)
+        c.rules.update(chunk.rules)
+        c.rules.update({name: (r.column, r.kind) for name, r in self.contract.rules.items()})
         for r in chunk.rejects:
             c.examples.setdefault(r.rule, r)
+            c.rules.setdefault(r.rule, (r.column, r.kind))
             if self._listed[r.rule] < self._max_listed:
                 self._listed[r.rule] += 1
                 self.rejects.append(r)

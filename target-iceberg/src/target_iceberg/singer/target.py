@@ -97,15 +97,16 @@ def _execute(settings: Settings, source: IO[Any], ledger: Ledger) -> Counter[str
         ended_at="",
         dry_run=dry_run,
     )
+    report.failure = Failure(
+        failure_class="internal", message="the target ended unexpectedly; its last messages say why"
+    )
     finish: Finish | None = None
     try:
         run.read(read_blocks(source))
         finish = Finish(run, report, dry_run=dry_run)
-        report.outcome = finish.conclude()
+        report.outcome, report.failure = finish.conclude(), None
         if not dry_run:
             ledger.release()
-        if dry_run:
-            finish.discard()
         return Counter(
             {
                 SingerMessageType.RECORD: run.line_counts["records"],
@@ -122,17 +123,17 @@ def _execute(settings: Settings, source: IO[Any], ledger: Ledger) -> Counter[str
             if e.failure_class == "violations"
             else "failed"
         )
-        report.failure = report.failure or Failure(failure_class=e.failure_class, message=str(e), retryable=e.retryable)
-        _discard(run, finish)
+        report.failure = Failure(failure_class=e.failure_class, message=str(e), retryable=e.retryable)
         if plan is None and e.failure_class == "violations" and _broken_key(run):
             raise MissingKeyPropertiesError(str(e)) from e  # the word that the SDK has for it
         raise
     except InterruptedRun as e:
         report.failure = Failure(failure_class="interrupted", message=str(e), retryable=False)
-        _discard(run, finish)
         raise
     finally:
         run.close()
+        if report.outcome in ("failed", "withheld", "dry_run"):
+            _discard(run, finish)
         run.report_unplanned()
         report.run_id, report.ended_at = run.run_id, now()
         if plan is not None:
@@ -150,6 +151,7 @@ def _discard(run: Run, finish: Any) -> None:
     """Remove staged files where no commit was attempted; what cannot be removed now is found by `dativo clean`."""
     try:
         if finish is not None:
+            finish.settle()
             finish.discard()
         else:
             for sink in run.sinks.values():
