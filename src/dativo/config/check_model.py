@@ -102,15 +102,24 @@ def _real_path(loc: tuple[int | str, ...], data: Any, *, keep_last: bool) -> tup
     """Pydantic's location without the names of union members, which are no keys of the document."""
     parts: list[PathPart] = []
     for i, part in enumerate(loc):
-        is_last = i == len(loc) - 1
-        if (isinstance(data, dict) and part in data) or (
-            isinstance(data, list) and isinstance(part, int) and part < len(data)
-        ):
-            data = data[part]
+        inner = _step(data, part)
+        if inner is not _NOTHING:
+            data = inner
             parts.append(part)
-        elif is_last and keep_last:
+        elif keep_last and i == len(loc) - 1:
             parts.append(part)
     return tuple(parts)
+
+
+_NOTHING = object()
+
+
+def _step(data: Any, part: int | str) -> Any:
+    if isinstance(data, dict):
+        return data.get(part, _NOTHING)
+    if isinstance(data, list) and isinstance(part, int) and part < len(data):
+        return data[part]
+    return _NOTHING
 
 
 def _keys_at(model: type[BaseModel], parts: Sequence[PathPart]) -> Iterator[str]:

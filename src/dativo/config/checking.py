@@ -119,7 +119,8 @@ class _Checker:
     def contract(self, path: Path) -> None:
         document = self.project.load(path, [])
         for contract in self.resolver.contracts.read(path, self.findings):
-            if document is not None:
+            # What ODCS calls a name is made for people; jobs say with target.table and target.namespace what it becomes.
+            if document is not None and contract.spelling != "odcs":
                 self.findings += contract_names(document, contract)
 
     def runner(self, path: Path) -> None:

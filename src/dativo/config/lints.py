@@ -156,7 +156,9 @@ def _name_finding(document: Document, place: tuple[PathPart, ...], kind: str, na
     if bad or not name or "${" in name:
         what = repr(bad[0]) if bad else "an empty name"
         problem = f"{name!r} cannot be the name of a {kind}: lake catalogs refuse or misread {what}"
-        yield document.finding("DTV050", place, problem, "use letters, digits, '_' and '-'")
+        yield document.finding(
+            "DTV050", place, problem, f"use letters, digits, '_' and '-'; a job can set target.{kind}"
+        )
 
 
 def contract_elsewhere(case: JobCase) -> Iterator[Finding]:
