@@ -78,10 +78,10 @@ def test_every_command_has_a_help_text_and_a_section() -> None:
 
 
 def test_every_key_of_a_mapping_that_people_write_is_documented() -> None:
-    from dativo.config.model import contract_file, job, recipe, registry
+    from dativo.config.model import connection, contract_file, job, policy, recipe, registry, runner
 
     text = "".join(file.read_text() for file in REFERENCE.glob("*.md"))
-    for module in (job, recipe, registry, contract_file):
+    for module in (job, connection, recipe, registry, contract_file, runner, policy):
         for name in _models(module):
             assert re.search(
                 rf"<!-- generated: model {module.__name__}:{name} -->|\(#{name.lower()}\)|## {name}\n", text
