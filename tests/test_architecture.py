@@ -35,6 +35,8 @@ LIGHT_MODULES = (
     "target_iceberg.types",
     "target_iceberg.errors",
 )
+WIRE_FORMAT = ("target_iceberg.singer.messages", "target_iceberg.singer.framing")
+"""What lines look like; they lie beside the pipeline that uses them and import nothing of it."""
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
@@ -155,8 +157,20 @@ def test_the_core_of_the_target_knows_each_library_in_one_place(library: str, ho
 )
 def test_layers_import_only_downwards(part: str, forbidden: tuple[str, ...]) -> None:
     package = part.partition(".")[0]
-    upward = [str(i) for i in imports(package) if _is_below(i.importer, part) and _is_below(i.imported, *forbidden)]
+    upward = [
+        str(i)
+        for i in imports(package)
+        if _is_below(i.importer, part) and _is_below(i.imported, *forbidden) and not _is_below(i.imported, *WIRE_FORMAT)
+    ]
     assert upward == []
+
+
+def test_the_wire_format_imports_nothing_of_the_pipeline() -> None:
+    own = [
+        i for i in imports("target_iceberg") if i.importer in WIRE_FORMAT and _is_below(i.imported, "target_iceberg")
+    ]
+    light = (*WIRE_FORMAT, "target_iceberg.singer.envelopes", "target_iceberg.errors")
+    assert [str(i) for i in own if not _is_below(i.imported, *light)] == []
 
 
 def test_public_modules_of_the_target_and_the_command_line_load_no_heavy_library() -> None:
@@ -213,7 +227,7 @@ def _swallows_everything(handler: ast.ExceptHandler) -> bool:
 
 BOUNDARIES = {"dativo.cli", "target_iceberg.singer.target", "tap_kit.tap"}
 """The one place of each program that turns what nobody foresaw into an exit code."""
-HANDED_ON = {"target_iceberg.singer.pipeline"}
+HANDED_ON = {"target_iceberg.singer.pipeline", "dativo.runtime.preflight"}
 """Threads that catch whatever happens and raise it again in the thread that waits for them."""
 
 
