@@ -29,7 +29,7 @@ class Authored(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
 
 
-class Annotated(BaseModel):
+class Extensible(BaseModel):
     """A mapping that people write and may extend with keys of their own: governance, finops, compliance."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True, populate_by_name=True)

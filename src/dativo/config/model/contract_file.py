@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field
 
-from dativo.config.model.base import Annotated, Authored, Settings
+from dativo.config.model.base import Authored, Extensible, Settings
 
 Scalar = str | int | float | bool
 Bound = str | int | float
@@ -69,14 +69,14 @@ class Freshness(Authored):
     max_age_hours: float = Field(gt=0)
 
 
-class Monitoring(Annotated):
+class Monitoring(Extensible):
     """`data_quality.monitoring`."""
 
     enabled: bool = False
     oncall_rotation: str | None = None
 
 
-class DataQuality(Annotated):
+class DataQuality(Extensible):
     """`data_quality`: rules over what a run has staged, and who is told."""
 
     monitoring: Monitoring | None = None
@@ -86,19 +86,19 @@ class DataQuality(Annotated):
     """Lists of columns whose values together are unique."""
 
 
-class Team(Annotated):
+class Team(Extensible):
     """`team`."""
 
     owner: str | None = None
 
 
-class Compliance(Annotated):
+class Compliance(Extensible):
     """`compliance`."""
 
     retention_days: int | None = Field(default=None, ge=1)
 
 
-class Governance(Annotated):
+class Governance(Extensible):
     """`governance`."""
 
     owner: str | None = None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from dativo.config.model.base import Annotated, Authored, Settings, Strategy
+from dativo.config.model.base import Authored, Extensible, Settings, Strategy
 from dativo.config.model.connection import TargetConnection  # noqa: TC001  pydantic evaluates it
 from dativo.config.model.recipe import Engine  # noqa: TC001  pydantic evaluates it
 
@@ -110,7 +110,7 @@ class LoggingConfig(Authored):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "debug", "info", "warning", "error"] | None = None
 
 
-class GovernanceOverrides(Annotated):
+class GovernanceOverrides(Extensible):
     """What the job says differently from the contract's governance."""
 
     owner: str | None = None

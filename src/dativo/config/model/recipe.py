@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from dativo.config.model.base import Authored, EngineType, Role, Settings, Strategy
 
@@ -49,6 +51,13 @@ class RateLimits(Authored):
     concurrency: int | None = None
 
 
+NamesBySetting = dict[str, str | dict[str, str]]
+
+
+def _credentials_form(value: Any) -> str:
+    return "typed" if isinstance(value, Credentials) or (isinstance(value, dict) and "type" in value) else "by_setting"
+
+
 class Recipe(Authored):
     """How to connect to one system."""
 
@@ -60,7 +69,13 @@ class Recipe(Authored):
     roles: list[Role] | None = None
     """Needed only for connectors/<name>.yaml, which lies in no role's directory."""
     default_engine: Engine | None = None
-    credentials: Credentials | dict[str, str | dict[str, str]] | None = None
+    credentials: (
+        Annotated[
+            Annotated[Credentials, Tag("typed")] | Annotated[NamesBySetting, Tag("by_setting")],
+            Discriminator(_credentials_form),
+        ]
+        | None
+    ) = None
     """{type, from_env | file_template}, or a mapping setting -> variable's name."""
     connection_template: Settings = Field(default_factory=dict)
     incremental: IncrementalDefaults | None = None

@@ -91,7 +91,7 @@ def _contract(odcs: dict[str, Any], index: int, document: Document, findings: li
         classification={c.name: c.classification for c in found if c.classification},
         retention_days=_retention_days(odcs),
         target=_target(custom.get("target") or {}, properties, found, document, findings, place),
-        governance=custom.get("governance") or {},
+        governance=_governance(odcs, custom),
         finops=custom.get("finops") or {},
         compliance=custom.get("compliance") or {},
         canonical=own,
@@ -164,6 +164,14 @@ def _retention_days(odcs: Mapping[str, Any]) -> int | None:
         if sla["property"] == "retention" and isinstance(sla["value"], int) and days is not None:
             return int(sla["value"] * days)
     return None
+
+
+def _governance(odcs: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
+    """The contract's governance; its owner is the team's unless it says so itself."""
+    team = odcs.get("team") or {}
+    members = team if isinstance(team, list) else team.get("members") or []
+    owners = [m["username"] for m in members if str(m.get("role", "")).lower() == "owner"]
+    return {**({"owner": owners[0]} if owners else {}), **(custom.get("governance") or {})}
 
 
 _PARTITION = re.compile(
