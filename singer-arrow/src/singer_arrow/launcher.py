@@ -113,6 +113,8 @@ def read_state(arguments: Sequence[str]) -> dict[str, Any]:
 
 def run_sync(command: list[str], state: Mapping[str, Any], run_id: str) -> int:
     """Start message, tap, end message; returns the tap's exit code, 128 + n when signal n ended it."""
+    # A tap that waits for its source would never notice that whoever runs the pipe was killed.
+    _die_with_parent()
     _write({"type": "DATIVO_START", "run": run_id, "state": state})
     tap = _Tap(command)
     code = tap.wait()

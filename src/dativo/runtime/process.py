@@ -90,6 +90,8 @@ class Meltano:
     def wait(self) -> int:
         """Wait until Meltano and everything that it started is gone; returns Meltano's exit code (128 + signal)."""
         code = self._process.wait()
+        if code < 0:
+            self.stop()  # it was killed: a tap that waits for its source would not notice
         if not self._reap_group(time.monotonic() + ORPHAN_GRACE_S):
             self.kill()
             self._reap_group(time.monotonic() + ORPHAN_GRACE_S)

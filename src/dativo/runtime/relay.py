@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 KEPT_LINES = 20
 _LEVEL_WORD = re.compile(r"\b(CRITICAL|ERROR|WARNING|WARN|DEBUG)\b")
-_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning)\b(?::|$)")
+_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b(?::|$)")
 _SDK_TALK = re.compile(
     r"Meltano SDK v|Skipping parse of env var settings|Validating config using jsonschema|Beginning sync of|"
     r"Target '[^']*' is listening|No records were written|METRIC"
