@@ -225,7 +225,7 @@ def _swallows_everything(handler: ast.ExceptHandler) -> bool:
     return bool(names & {"Exception", "BaseException"}) and not (isinstance(last, ast.Raise) and last.exc is None)
 
 
-BOUNDARIES = {"dativo.cli", "target_iceberg.singer.target", "tap_kit.tap"}
+BOUNDARIES = {"dativo.cli", "target_iceberg.singer.main", "tap_kit.tap"}
 """The one place of each program that turns what nobody foresaw into an exit code."""
 HANDED_ON = {"target_iceberg.singer.pipeline", "dativo.runtime.preflight"}
 """Threads that catch whatever happens and raise it again in the thread that waits for them."""

@@ -103,7 +103,7 @@ class Target:
         return [
             sys.executable,
             "-c",
-            "from target_iceberg.singer.target import main; main()",
+            "from target_iceberg.singer.main import main; main()",
             "--config",
             str(self.root / "config.json"),
         ]

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_sdk.exceptions import RecordsWithoutSchemaException
 
 from singer_arrow import ENCODING_FORMAT, open_batch, remove
 from target_iceberg import load_plan
@@ -108,7 +107,7 @@ class Run:
         elif self.plan is not None:
             self.unplanned[stream] = self.unplanned.get(stream, 0) + rows
         else:
-            raise RecordsWithoutSchemaException(f"stream {stream}: a RECORD came before its SCHEMA")
+            raise _no_schema(stream)
 
     def _message(self, message: m.Message, line: bytes) -> None:
         if isinstance(message, m.Record):
@@ -197,7 +196,7 @@ class Run:
     def _sink(self, stream: str) -> StreamSink | None:
         sink = self.sinks.get(stream)
         if sink is None and self.plan is None:
-            raise RecordsWithoutSchemaException(f"stream {stream}: data came before its SCHEMA")
+            raise _no_schema(stream)
         return sink
 
     def _batch(self, message: m.Batch) -> None:
@@ -249,3 +248,9 @@ class Run:
                 stream=stream,
                 records=rows,
             )
+
+
+def _no_schema(stream: str) -> Exception:
+    from singer_sdk.exceptions import RecordsWithoutSchemaException  # the word that the SDK has for it
+
+    return RecordsWithoutSchemaException(f"stream {stream}: data came before its SCHEMA")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from singer_sdk import typing as th
-
 from target_iceberg.load_plan import LakeCatalog, ViolationMode
 
 if TYPE_CHECKING:
@@ -15,59 +13,58 @@ if TYPE_CHECKING:
 LoadMethod = Literal["append-only", "upsert", "overwrite"]
 DEFAULT_LAKE = "lake/default"
 
-CONFIG = th.PropertiesList(
-    th.Property(
-        "load_plan",
-        th.StringType,
-        title="Load plan",
-        description="Path of a load plan written by `dativo compile`; with it the contract is enforced and all other settings but "
-        "those of the plan are ignored.",
-    ),
-    th.Property(
-        "catalog",
-        th.ObjectType(additional_properties=True),
-        title="Lake catalog",
-        description="PyIceberg catalog properties, for example type, uri, warehouse, s3.endpoint. Credentials are better given as "
-        "environment variables PYICEBERG_CATALOG__<NAME>__<KEY>. Without it: an embedded lake in lake/default.",
-    ),
-    th.Property(
-        "catalog_name",
-        th.StringType,
-        title="Lake catalog name",
-        description="Name under which PyIceberg looks for the catalog's properties in the environment.",
-    ),
-    th.Property(
-        "default_target_schema",
-        th.StringType,
-        default="default",
-        title="Namespace",
-        description="Iceberg namespace of the tables.",
-    ),
-    th.Property(
-        "load_method",
-        th.StringType,
-        allowed_values=["append-only", "upsert", "overwrite"],
-        title="Load method",
-        description="append-only, upsert by the stream's key properties, or overwrite. Default: upsert when the stream has key "
-        "properties, else append-only.",
-    ),
-    th.Property(
-        "violations",
-        th.StringType,
-        default="strict",
-        allowed_values=["strict", "warn"],
-        title="Violations",
-        description="strict: one record that breaks its schema withholds the run; warn: good records are published, bad ones go to "
-        "<table>__rejects.",
-    ),
-    th.Property(
-        "parquet_target_size_mb",
-        th.IntegerType,
-        default=128,
-        title="File size",
-        description="Wanted size of data files on disk, in MB.",
-    ),
-).to_dict()
+CONFIG: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "load_plan": {
+            "type": ["string", "null"],
+            "title": "Load plan",
+            "description": "Path of a load plan written by `dativo compile`; with it the contract is enforced and all other "
+            "settings are ignored.",
+        },
+        "catalog": {
+            "type": ["object", "null"],
+            "title": "Lake catalog",
+            "additionalProperties": True,
+            "description": "PyIceberg catalog properties, for example type, uri, warehouse, s3.endpoint. Credentials are better "
+            "given as environment variables PYICEBERG_CATALOG__<NAME>__<KEY>. Without it: an embedded lake in lake/default.",
+        },
+        "catalog_name": {
+            "type": ["string", "null"],
+            "title": "Lake catalog name",
+            "description": "Name under which PyIceberg looks for the catalog's properties in the environment.",
+        },
+        "default_target_schema": {
+            "type": ["string", "null"],
+            "title": "Namespace",
+            "default": "default",
+            "description": "Iceberg namespace of the tables.",
+        },
+        "load_method": {
+            "type": ["string", "null"],
+            "title": "Load method",
+            "enum": ["append-only", "upsert", "overwrite", None],
+            "description": "append-only, upsert by the stream's key properties, or overwrite. Default: upsert when the stream "
+            "has key properties, else append-only.",
+        },
+        "violations": {
+            "type": ["string", "null"],
+            "title": "Violations",
+            "default": "strict",
+            "enum": ["strict", "warn", None],
+            "description": "strict: one record that breaks its schema withholds the run; warn: good records are published, bad "
+            "ones go to <table>__rejects.",
+        },
+        "parquet_target_size_mb": {
+            "type": ["integer", "null"],
+            "title": "File size",
+            "default": 128,
+            "minimum": 1,
+            "description": "Wanted size of data files on disk, in MB.",
+        },
+    },
+}
+"""JSON Schema of the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)

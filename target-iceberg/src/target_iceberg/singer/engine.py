@@ -1,0 +1,107 @@
+"""One execution of the engine: from a configuration and an input to an outcome and a run report."""
+
+from __future__ import annotations
+
+import os
+from typing import IO, TYPE_CHECKING, Any
+
+from target_iceberg import load_plan, run_report
+from target_iceberg.errors import InterruptedRun, TargetError
+from target_iceberg.run_report import Failure, RunReport
+from target_iceberg.singer.log import event
+
+if TYPE_CHECKING:
+    from target_iceberg.load_plan import LoadPlan
+    from target_iceberg.singer.finish import Finish
+    from target_iceberg.singer.ledger import Ledger
+    from target_iceberg.singer.run import Run
+    from target_iceberg.singer.settings import Settings
+
+DRY_RUN_ENV = "DATIVO_DRY_RUN"
+
+
+def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, int]:
+    """Run the engine on an input; the report says how it ended, whatever happens.
+
+    Returns:
+        Messages read, by kind: records, schemas, states, batches.
+
+    Raises:
+        TargetError: nothing, or less than all, was published.
+        InterruptedRun: a signal ended the run.
+    """
+    from target_iceberg.singer.finish import Finish, PartialPublishError, now
+    from target_iceberg.singer.framing import read_blocks
+    from target_iceberg.singer.run import Run
+
+    plan = _plan(settings)
+    run = Run(settings, plan, ledger)
+    dry_run = os.environ.get(DRY_RUN_ENV) == "1"
+    report = RunReport(
+        run_id=run.run_id,
+        tenant=plan.tenant if plan else None,
+        job=plan.job if plan else None,
+        outcome="failed",
+        started_at=now(),
+        ended_at="",
+        dry_run=dry_run,
+    )
+    report.failure = Failure(
+        failure_class="internal", message="the target ended unexpectedly; its last messages say why"
+    )
+    finish: Finish | None = None
+    try:
+        run.read(read_blocks(source))
+        finish = Finish(run, report, dry_run=dry_run)
+        report.outcome, report.failure = finish.conclude(), None
+        if not dry_run:
+            ledger.release()
+        return run.line_counts
+    except TargetError as e:
+        if isinstance(e, PartialPublishError):
+            report.outcome = "partial"
+        elif e.failure_class == "violations":
+            report.outcome = "withheld"
+        report.failure = Failure(failure_class=e.failure_class, message=str(e), retryable=e.retryable)
+        if plan is None and e.failure_class == "violations" and _broken_key(run):
+            from singer_sdk.exceptions import MissingKeyPropertiesError  # the word that the SDK has for it
+
+            raise MissingKeyPropertiesError(str(e)) from e
+        raise
+    except InterruptedRun as e:
+        report.failure = Failure(failure_class="interrupted", message=str(e), retryable=False)
+        raise
+    finally:
+        run.close()
+        if report.outcome in ("failed", "withheld", "dry_run"):
+            _discard(run, finish)
+        run.report_unplanned()
+        report.run_id, report.ended_at = run.run_id, now()
+        if plan is not None:
+            run_report.write(report, load_plan.project_root() / plan.state_dir / "runs" / f"{run.run_id}.json")
+
+
+def _plan(settings: Settings) -> LoadPlan | None:
+    try:
+        return load_plan.read(settings.load_plan) if settings.load_plan else None
+    except load_plan.LoadPlanError as e:
+        raise TargetError(str(e), "configuration") from e
+
+
+def _discard(run: Run, finish: Any) -> None:
+    """Remove staged files where no commit was attempted; what cannot be removed now is found by `dativo clean`."""
+    try:
+        if finish is not None:
+            finish.settle()
+            finish.discard()
+        else:
+            for sink in run.sinks.values():
+                sink.discard()
+    except TargetError as e:
+        event("staged_files_left", f"staged files could not be removed: {e}", level="warning")
+
+
+def _broken_key(run: Run) -> bool:
+    return any(r.kind == "not_null" and r.column in s.plan.key for s in run.sinks.values() for r in s.rejects)
+
+
