@@ -113,8 +113,8 @@ def key_of(path: Path, base: Path) -> str:
 
 def digest(file: SourceFile) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
-    with _opened(file) as stream:
-        source = _Hashing(stream)
+    with open_bytes(file) as stream:
+        source = _Hashing(stream, os.fstat(stream.fileno()).st_size)
         while source.read(_CHUNK_BYTES):
             pass
         return source.hexdigest()
@@ -130,13 +130,13 @@ class ByteSource(Protocol):
 class OpenFile:
     """A file being read: UTF-8 bytes out, digest and check for changes at the end."""
 
-    def __init__(self, file: SourceFile) -> None:
+    def __init__(self, file: SourceFile, stream: io.FileIO) -> None:
         self._file = file
-        self._stream = _opened(file)
+        self._stream = stream
         self._status = os.fstat(self._stream.fileno())
-        self._raw = _Hashing(self._stream)
+        self._raw = _Hashing(self._stream, self._status.st_size)
         self._bytes: ByteSource = _Gunzip(self._raw, file.key) if file.path.suffix.lower() == ".gz" else self._raw
-        head = self._bytes.read(_SAMPLE_BYTES)
+        head = self._from(self._bytes, _SAMPLE_BYTES)
         self.encoding, mark_length = _encoding_of(head, file.dialect.encoding)
         """Python's name of the codec that is used."""
         head = head[mark_length:]
@@ -152,8 +152,11 @@ class OpenFile:
         Raises:
             TapError: the file cannot be read on, or decompressed, or is not in its encoding.
         """
+        return self._from(self._rest, n)
+
+    def _from(self, source: ByteSource, n: int) -> bytes:
         try:
-            return self._rest.read(n)
+            return source.read(n)
         except OSError as e:
             raise TapError(f"{self._file.key}: cannot read the file: {e.strerror or e}") from e
 
@@ -178,12 +181,13 @@ class OpenFile:
             )
         return before, self._raw.hexdigest()
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._stream.close()
 
+def open_bytes(file: SourceFile) -> io.FileIO:
+    """The bytes of a regular file, unbuffered; close it.
 
-def _opened(file: SourceFile) -> io.FileIO:
+    Raises:
+        TapError: it cannot be opened, or is a pipe or something else that cannot be read twice.
+    """
     try:
         stream = io.FileIO(file.path)
     except OSError as e:
@@ -195,15 +199,16 @@ def _opened(file: SourceFile) -> io.FileIO:
 
 
 class _Hashing:
-    """Bytes as they are stored, with their digest."""
+    """Bytes as they are stored, with their digest. As many as there were: a file that grows is not followed."""
 
-    def __init__(self, stream: io.FileIO) -> None:
+    def __init__(self, stream: io.FileIO, size: int) -> None:
         self._stream = stream
+        self._size = size
         self._digest = hashlib.sha256()
         self.length = 0
 
     def read(self, n: int, /) -> bytes:
-        data = self._stream.read(n)
+        data = self._stream.read(min(n, self._size - self.length))
         self._digest.update(data)
         self.length += len(data)
         return data

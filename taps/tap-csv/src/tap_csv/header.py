@@ -109,7 +109,7 @@ def _refuse_duplicates(relevant: Sequence[str], names: Sequence[str], file: str)
 def _with_guesses(missing: Sequence[str], names: Sequence[str]) -> str:
     parts = []
     for name in missing:
-        close = difflib.get_close_matches(name, names, n=1)
+        close = [n for n in names if n.lower() == name.lower()] or difflib.get_close_matches(name, names, n=1)
         parts.append(f"{name!r} (did you mean {close[0]!r}?)" if close else repr(name))
     return ", ".join(parts)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from tap_csv.blocks import BlockReader
-from tap_csv.files import OpenFile
+from tap_csv.files import OpenFile, open_bytes
 from tap_csv.header import read_names
 from tap_csv.quoting import Lexer
 
@@ -28,9 +28,7 @@ class CsvFile(NamedTuple):
 @contextmanager
 def opened(file: SourceFile) -> Iterator[CsvFile]:
     """Open a file and read its header."""
-    source = OpenFile(file)
-    try:
+    with open_bytes(file) as stream:
+        source = OpenFile(file, stream)
         blocks = BlockReader(source, Lexer(file.dialect.delimiter, file.dialect.quotechar), file.key)
         yield CsvFile(source, blocks, read_names(blocks, file.dialect))
-    finally:
-        source.close()
