@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from target_iceberg.records.casts import CASTS
+from target_iceberg.records.likely import likely
 from target_iceberg.records.scalars import ValueRefused, compact_json, converter, parsed
 from target_iceberg.types import arrow_type, decimal_parameters
 
@@ -98,10 +99,34 @@ def _cast(array: pa.Array, column: Column, cast: Callable[[pa.Array, Column], pa
     try:
         return Coerced(cast(array, column))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        if len(array) <= (_LEAF_ROWS if scalar else 1):
-            return _each(array, column) if scalar else Coerced(pa.nulls(len(array), arrow_type(column)), dict.fromkeys(range(len(array)), ""))
-    step = max(1, -(-len(array) // _PARTS))
+        fits = likely(array, column) if len(array) > _LEAF_ROWS else None
+    if fits is not None and 0 < fits.true_count:
+        try:
+            taken = cast(pc.if_else(fits, array, pa.scalar(None, array.type)), column)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            pass  # something looks right and is not, e.g. 2026-02-30: halve
+        else:
+            return _completed(taken, array, np.flatnonzero(~fits.to_numpy(zero_copy_only=False)), column, scalar)
+    return _halved(array, column, cast, scalar)
+
+
+def _halved(array: pa.Array, column: Column, cast: Callable[[pa.Array, Column], pa.Array], scalar: bool) -> Coerced:
+    if scalar and len(array) <= _LEAF_ROWS:
+        return _each(array, column)
+    if len(array) <= 1:
+        return Coerced(pa.nulls(len(array), arrow_type(column)), dict.fromkeys(range(len(array)), ""))
+    step = -(-len(array) // _PARTS)
     return _joined([_cast(array.slice(i, step), column, cast, scalar) for i in range(0, len(array), step)])
+
+
+def _completed(taken: pa.Array, array: pa.Array, rest: Any, column: Column, scalar: bool) -> Coerced:
+    """A column whose values at `rest` were left out."""
+    if not scalar:
+        return Coerced(taken, dict.fromkeys(rest.tolist(), ""))
+    each = _each(array.take(pa.array(rest)), column)
+    order = np.arange(len(array))
+    order[rest] = len(array) + np.arange(len(rest))
+    return Coerced(pa.concat_arrays([taken, each.array]).take(pa.array(order)), {int(rest[i]): m for i, m in each.bad.items()})
 
 
 def _joined(parts: Iterable[Coerced]) -> Coerced:

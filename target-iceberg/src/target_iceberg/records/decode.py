@@ -18,21 +18,25 @@ from target_iceberg.records.columns import build, coerce
 from target_iceberg.records.record_json import record_json, source_of, value_json
 from target_iceberg.records.rejects import MAX_LISTED, Budget, RejectRow, classified_names
 from target_iceberg.records.rows import RowPath
+from target_iceberg.records.sieve import Sieve
 from target_iceberg.records.wire import Unreadable, WireReader
 from target_iceberg.types import arrow_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     import numpy.typing as npt
 
     from target_iceberg.load_plan import StreamPlan
 
 _LEAF_ROWS = 4
-_CALL_COST_ROWS = 75
-"""What a call of Arrow's reader costs besides reading, in rows that it could have read meanwhile [measured: 0.1 ms]."""
-_MIN_PIECE_ROWS = 128
-_FORGET = 0.8
+_CALL_COST_ROWS = 100
+"""What a call of Arrow's reader costs besides reading, in rows that it could have read meanwhile [measured: 0.1-0.2 ms]."""
+_SIEVE_RATE = 1 / 1_000
+"""With more bad lines than this, looking at all lines first is cheaper than failing."""
+_FORGET, _FORGOTTEN = 0.9, 0.05
+"""Weight of the past after another chunk; what is left of one failure when it no longer counts."""
+_NEWLINE = 10
 
 
 @dataclass
@@ -69,9 +73,10 @@ class Decoder:
     def __init__(self, plan: StreamPlan, max_listed: int = MAX_LISTED) -> None:
         self.plan = plan
         self.schema: pa.Schema = arrow_schema(plan.columns)
-        self._rows = RowPath(plan.stream, plan.columns)
-        self._wire = WireReader(plan.columns)
         self._budget = Budget(max_listed)
+        self._rows = RowPath(plan.stream, plan.columns, self._budget)
+        self._wire = WireReader(plan.columns)
+        self._sieve = Sieve(plan.columns)
         self._classified = classified_names(plan.columns)
         self._outside: tuple[str, ...] = ()
         self._seen_rows, self._failures = 0.0, 0.0
@@ -90,19 +95,16 @@ class Decoder:
             decoded.table = _Chunk(chunk, n_rows, self, decoded).read()
         return decoded
 
-    def piece_rows(self, n_rows: int) -> int:
-        """Rows to read at once: all of them, fewer where bad lines are frequent and make the reader start again.
-
-        A call costs c rows, a failure half a piece: c / p + p * f / 2 is least at sqrt(2 c / f).
-        """
-        if not self._failures:
-            return n_rows
-        best = math.sqrt(2 * _CALL_COST_ROWS * self._seen_rows / self._failures)
-        return n_rows if best * 2 > n_rows else max(_MIN_PIECE_ROWS, int(best))
-
     def _learn(self, n_rows: int, failures: int) -> None:
         self._seen_rows = self._seen_rows * _FORGET + n_rows
-        self._failures = self._failures * _FORGET + failures if failures or self._failures > 0.01 else 0.0
+        self._failures = self._failures * _FORGET + failures
+        if self._failures < _FORGOTTEN:
+            self._failures = 0.0
+
+    @property
+    def _failure_rate(self) -> float:
+        """Lines that the reader does not take, as a share of the last few chunks."""
+        return self._failures / self._seen_rows if self._failures else 0.0
 
     def decode_table(self, table: pa.Table) -> Decoded:
         """Cast a batch column by column; the meaning of values is that of a RECORD."""
@@ -143,68 +145,83 @@ class _Chunk:
     """One call of `decode_records`."""
 
     def __init__(self, data: bytes, n_rows: int, decoder: Decoder, decoded: Decoded) -> None:
-        self._data, self._n_rows, self._decoder, self._decoded = data, n_rows, decoder, decoded
+        self._view, self._n_rows, self._decoder, self._decoded = memoryview(data), n_rows, decoder, decoded
         self._offsets: npt.NDArray[np.int64] | None = None
         self._tables: list[pa.Table] = []
-        self._values: list[tuple[Any, ...]] = []
         self._failures = 0
 
     def read(self) -> pa.Table:
-        piece = self._decoder.piece_rows(self._n_rows)
-        for low in range(0, self._n_rows, piece):
-            self._range(low, min(low + piece, self._n_rows))
-        self._flush()
+        rate = self._decoder._failure_rate
+        if rate > _SIEVE_RATE:
+            self._sift(0, self._n_rows)
+        else:
+            piece = _piece_rows(self._n_rows, rate)
+            for low in range(0, self._n_rows, piece):
+                self._range(low, min(low + piece, self._n_rows))
         self._decoder._learn(self._n_rows, self._failures)
         if not self._tables:
             return self._decoder.schema.empty_table()
         return self._tables[0] if len(self._tables) == 1 else pa.concat_tables(self._tables).combine_chunks()
 
     def _range(self, low: int, high: int) -> None:
-        """Read the rows from low to high in their order, cutting wherever the reader fails."""
+        """Read rows at once; what the reader does not take is sieved out."""
+        try:
+            table, bad = self._decoder._wire.read(self._lines(low, high), high - low)
+        except Unreadable:
+            self._sift(low, high)
+            return
+        self._merge(table, np.arange(low, high), bad, [])
+
+    def _sift(self, low: int, high: int) -> None:
+        lines = bytes(self._lines(low, high)).split(b"\n")
+        suspects = [low + i for i in self._decoder._sieve.suspects(lines[: high - low])]
+        self._failures += len(suspects)
+        passed = np.delete(np.arange(low, high), np.array(suspects, np.int64) - low)
+        if suspects:
+            data = b"".join(self._lines(int(run[0]), int(run[-1]) + 1) for run in np.split(passed, np.flatnonzero(np.diff(passed) > 1) + 1) if len(run))
+        else:
+            data = self._lines(low, high)
+        try:
+            table, bad = self._decoder._wire.read(memoryview(data), len(passed)) if len(passed) else (self._decoder.schema.empty_table(), [])
+        except Unreadable:
+            self._cut(low, high)
+            return
+        self._merge(table, passed, bad, suspects)
+
+    def _cut(self, low: int, high: int) -> None:
+        """Halve until the lines are found that the sieve lets pass and the reader does not take."""
         todo = [(low, high)]
         while todo:
             low, high = todo.pop()
-            if high - low <= _LEAF_ROWS and self._failures:
-                self._by_row(range(low, high))
+            if high - low <= _LEAF_ROWS:
+                self._merge(self._decoder.schema.empty_table(), np.arange(0), [], list(range(low, high)))
                 continue
             try:
                 table, bad = self._decoder._wire.read(self._lines(low, high), high - low)
             except Unreadable as e:
                 self._failures += 1
-                if e.row is None or not 0 <= e.row < high - low:
-                    middle = (low + high) // 2
-                    todo += [(middle, high), (low, middle)] if high - low > 1 else []
-                    if high - low == 1:
-                        self._by_row(range(low, high))
-                    continue
-                at = low + e.row
-                todo += [r for r in ((at + 1, high), (at, at + 1), (low, at)) if r[0] < r[1]]
+                at = low + e.row if e.row is not None and e.row < high - low else (low + high) // 2
+                # A row that is known is cut out alone; else the middle is just a place to halve at.
+                bounds = [low, at, at + 1, high] if e.row is not None else [low, at, high]
+                todo += [(a, b) for a, b in reversed(list(zip(bounds, bounds[1:], strict=False))) if a < b]
                 continue
-            self._take(table, bad, low)
+            self._merge(table, np.arange(low, high), bad, [])
 
-    def _take(self, table: pa.Table, bad: list[int], low: int) -> None:
-        self._flush()
-        at = 0
-        for row in bad:
-            rescued = self._decode_row(low + row)
-            if rescued is not None:
-                if row > at:
-                    self._tables.append(table.slice(at, row - at))
-                self._tables.append(self._table([rescued]))
-                at = row + 1
-        rest = table.slice(at)
-        drop = [r - at for r in bad if r >= at]
-        if drop:
-            keep = np.ones(rest.num_rows, bool)
-            keep[drop] = False
-            rest = rest.filter(pa.array(keep))
-        self._tables.append(rest)
-
-    def _by_row(self, rows: Iterable[int]) -> None:
-        for row in rows:
-            values = self._decode_row(row)
-            if values is not None:
-                self._values.append(values)
+    def _merge(self, table: pa.Table, rows: npt.NDArray[np.int64], bad: list[int], suspects: list[int]) -> None:
+        """Take a table whose rows stand at `rows` in the chunk; bad rows of it and suspect lines go through the row path."""
+        if not bad and not suspects:
+            self._tables.append(table)
+            return
+        if bad:
+            keep = np.ones(len(rows), bool)
+            keep[bad] = False
+            suspects = sorted([*suspects, *rows[bad].tolist()])
+            table, rows = table.filter(pa.array(keep)), rows[keep]
+        rescued = [(row, values) for row in suspects if (values := self._decode_row(row)) is not None]
+        if rescued:
+            order = np.argsort(np.concatenate((rows, [row for row, _ in rescued])), kind="stable")
+            table = pa.concat_tables([table, self._table([values for _, values in rescued])]).take(pa.array(order))
+        self._tables.append(table)
 
     def _decode_row(self, row: int) -> tuple[Any, ...] | None:
         got = self._decoder._rows.decode(bytes(self._lines(row, row + 1)))
@@ -213,20 +230,25 @@ class _Chunk:
         self._decoded.note(got, self._decoder._budget)
         return None
 
-    def _flush(self) -> None:
-        if self._values:
-            self._tables.append(self._table(self._values))
-            self._values = []
-
     def _table(self, values: list[tuple[Any, ...]]) -> pa.Table:
         columns = self._decoder.plan.columns
         return pa.table([build([v[i] for v in values], c) for i, c in enumerate(columns)], schema=self._decoder.schema)
 
     def _lines(self, low: int, high: int) -> memoryview:
-        view = memoryview(self._data)
         if low == 0 and high == self._n_rows:
-            return view
+            return self._view
         if self._offsets is None:
-            ends = np.flatnonzero(np.frombuffer(self._data, np.uint8) == 10) + 1
-            self._offsets = np.concatenate(([0], ends))
-        return view[self._offsets[low] : self._offsets[high]]
+            self._offsets = np.concatenate(([0], np.flatnonzero(np.frombuffer(self._view, np.uint8) == _NEWLINE) + 1))
+        return self._view[self._offsets[low] : self._offsets[high]]
+
+
+def _piece_rows(n_rows: int, failure_rate: float) -> int:
+    """Rows to read at once, so that a bad line makes few others be read again.
+
+    A call costs as much as c rows; a piece with a bad line in it is read about twice more: c / p + 2 * p * rate is least
+    at p = sqrt(c / (2 * rate)).
+    """
+    if not failure_rate:
+        return n_rows
+    best = int(math.sqrt(_CALL_COST_ROWS / (2 * failure_rate)))
+    return n_rows if best > n_rows // 2 else best

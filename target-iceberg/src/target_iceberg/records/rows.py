@@ -16,6 +16,7 @@ from target_iceberg.records.rejects import (
     MAX_RECORD_CHARACTERS,
     SOURCE_FILE,
     SOURCE_RECORD,
+    Budget,
     RejectRow,
     classified_names,
     cut,
@@ -72,7 +73,8 @@ class RawRecord:
 class RowPath:
     """Decodes single lines of one stream."""
 
-    def __init__(self, stream: str, columns: Sequence[Column]) -> None:
+    def __init__(self, stream: str, columns: Sequence[Column], budget: Budget) -> None:
+        self._budget = budget
         self._stream = stream
         self._columns = list(columns)
         self._converters = [(c, converter(c)) for c in columns]
@@ -120,9 +122,12 @@ class RowPath:
                          record=json.dumps(cut(text, MAX_RECORD_CHARACTERS), ensure_ascii=False))
 
     def _reject(self, record: RawRecord, by_name: dict[str, Member], column: str | None, kind: str, message: str, value: str | None) -> RejectRow:
+        rule = f"{self._stream}.{column or 'record'}.{kind}"
+        if not self._budget.left(rule):
+            return RejectRow(rule=rule, column=column, kind=kind, message=message, value=None, record="")
         file, position = (by_name[n].value if n in by_name else None for n in (SOURCE_FILE, SOURCE_RECORD))
         return RejectRow(
-            rule=f"{self._stream}.{column or 'record'}.{kind}", column=column, kind=kind, message=message,
+            rule=rule, column=column, kind=kind, message=message,
             value=shown(value, column in self._classified), record=cut(record.masked(self._classified), MAX_RECORD_CHARACTERS),
             source_file=file if isinstance(file, str) else None,
             source_record=int(position.text) if isinstance(position, Number) and re.fullmatch(r"\d{1,18}", position.text) else None)
