@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dativo.config.contracts import Contracts
-from dativo.config.diagnostics import has_errors
-from dativo.config.drafts import read_drafts
+from dativo.config.diagnostics import did_you_mean, has_errors, listed
+from dativo.config.drafts import read_drafts, tenant_of_path
 from dativo.config.model.contract import Contract
 from dativo.config.project import Project
 from dativo.config.report import print_findings
@@ -80,7 +80,21 @@ def load_or_refuse(
     loaded = load(paths, tenant=tenant, job=job, mode=mode)
     if has_errors(loaded.findings):
         raise InvalidConfiguration(loaded.findings)
+    if not loaded.jobs:
+        raise _nothing(loaded.project, tenant, job)
     return loaded
+
+
+def _nothing(project: Project, tenant: str | None, job: str | None) -> DativoError:
+    """No job is left: most likely a tenant or a job is called otherwise."""
+    files = project.job_files((), [])
+    for word, kind, known in (
+        (tenant, "tenant", {tenant_of_path(project.shown(f)) or "" for f in files} - {""}),
+        (job, "job", {f.stem for f in files}),
+    ):
+        if word is not None and word not in known:
+            return DativoError(f"no {kind} '{word}'{did_you_mean(word, known)}", f"there are: {listed(known)}")
+    return DativoError("there is no such job", "see all with: dativo status")
 
 
 def load_one(word: str) -> tuple[Loaded, ResolvedJob]:
