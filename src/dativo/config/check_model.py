@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from dativo.config.diagnostics import Finding, PathPart, did_you_mean, listed, yaml_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
     from dativo.config.yamlio import Document
@@ -47,6 +48,23 @@ def check_model(
                 seen.add((finding.code, finding.path))
                 findings.append(finding)
         return None
+
+
+def check_leniently(
+    model: type[M], document: Document, findings: list[Finding]
+) -> tuple[M | None, Document, list[str]]:
+    """The same, but what is wrong is left out so that the rest can be looked at, too.
+
+    Returns the model of what is left (None when that is not enough), the document without what was left out, and the
+    YAML paths of that.
+    """
+    own: list[Finding] = []
+    whole = check_model(model, document, own)
+    findings += own
+    if whole is not None:
+        return whole, document, []
+    rest = document.without([f.parts for f in own if f.code != "DTV012"])
+    return check_model(model, rest, []), rest, [f.path for f in own]
 
 
 def _finding(
@@ -126,16 +144,24 @@ def _keys_at(model: type[BaseModel], parts: Sequence[PathPart]) -> Iterator[str]
     """Keys that the model knows at a path."""
     models = [model]
     for part in parts:
-        annotations = [m.model_fields[str(part)].annotation for m in models if str(part) in m.model_fields]
+        annotations = [f.annotation for m in models for n, f in m.model_fields.items() if part in spellings(n, f)]
         if annotations:
-            models = [found for a in annotations for found in _models_in(a)]
+            models = [found for a in annotations for found in models_in(a)]
     for m in models:
         for name, field in m.model_fields.items():
-            yield field.alias or name
+            yield from spellings(name, field)
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def spellings(name: str, field: FieldInfo) -> list[str]:
+    """The keys that a field is read from."""
+    if isinstance(field.validation_alias, AliasChoices):
+        return [str(choice) for choice in field.validation_alias.choices]
+    return [field.alias or name]
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Models that stand anywhere in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):
-        yield from _models_in(inner)
+        yield from models_in(inner)

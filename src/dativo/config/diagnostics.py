@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Finding:
     path: str = ""
     """YAML path: source.tables[0].name."""
     severity: Severity = "error"
+    parts: tuple[PathPart, ...] = field(default=(), repr=False, compare=False)
+    """`path` in its parts."""
 
     @property
     def name(self) -> str:

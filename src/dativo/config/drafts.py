@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from dativo.config.check_model import check_model
+from dativo.config.check_model import check_leniently
 from dativo.config.diagnostics import Finding, did_you_mean, has_errors, listed
 from dativo.config.model.job import Job
 
@@ -32,6 +32,8 @@ class Draft:
     name: str
     is_sound: bool
     """False: the file itself has an error finding, so that the job is checked further but never returned."""
+    left_out: tuple[str, ...] = ()
+    """YAML paths that do not fit the model; what follows from their absence is no finding of its own."""
 
 
 def read_drafts(
@@ -49,8 +51,8 @@ def read_drafts(
     findings += own
     _refuse_twins(drafts, findings)
     chosen = [d for d in drafts if tenant in (None, d.tenant) and job in (None, d.name)]
-    if drafts and not chosen:
-        findings.append(_nothing_chosen(drafts, tenant, job))
+    if files and not chosen and not (tenant is None and job is None):
+        findings.append(_nothing_chosen(project, files, drafts, tenant, job))
     return chosen
 
 
@@ -67,10 +69,11 @@ def _read(project: Project, path: Path, findings: list[Finding], tenant: str | N
 def _load(project: Project, path: Path, findings: list[Finding], directory: str | None) -> Draft | None:
     own: list[Finding] = []
     document = project.load(path, own)
-    findings += own
     if document is None:
+        findings += own
         return None
-    model = check_model(Job, document, findings)
+    model, document, left_out = check_leniently(Job, document, own)
+    findings += own
     if model is None:
         return None
     tenant = model.tenant_id or directory
@@ -89,7 +92,7 @@ def _load(project: Project, path: Path, findings: list[Finding], directory: str 
         problem = f"{name!r} cannot be the name of a {kind}: it becomes part of paths, branches and addresses"
         remedy = "use letters, digits, '_', '-' and '.', beginning with a letter or digit, without '..'"
         findings.append(document.finding("DTV024", place, problem, remedy))
-    return None if unsafe else Draft(document, model, tenant, path.stem, not has_errors(own))
+    return None if unsafe else Draft(document, model, tenant, path.stem, not has_errors(own), tuple(left_out))
 
 
 def is_safe(name: str) -> bool:
@@ -116,11 +119,14 @@ def _refuse_twins(drafts: Sequence[Draft], findings: list[Finding]) -> None:
             findings.append(draft.document.finding("DTV025", (), problem, "rename one of the two files"))
 
 
-def _nothing_chosen(drafts: Sequence[Draft], tenant: str | None, job: str | None) -> Finding:
-    tenants = {d.tenant for d in drafts}
+def _nothing_chosen(
+    project: Project, files: Sequence[Path], drafts: Sequence[Draft], tenant: str | None, job: str | None
+) -> Finding:
+    known = {(tenant_of_path(project.shown(f)), f.stem) for f in files} | {(d.tenant, d.name) for d in drafts}
+    tenants = {t for t, _ in known if t is not None}
     if tenant is not None and tenant not in tenants:
         problem = f"no tenant '{tenant}'{did_you_mean(tenant, tenants)}"
         return Finding(code="DTV020", file="jobs", problem=problem, remedy=f"there are {listed(tenants)}")
-    names = {d.name for d in drafts if tenant in (None, d.tenant)}
-    problem = f"no job '{job}'{did_you_mean(job or '', names)}"
+    names = {name for t, name in known if tenant in (None, t)}
+    problem = f"no job '{job}'{did_you_mean(job or '', names)}" if job else f"no valid job of tenant '{tenant}'"
     return Finding(code="DTV020", file="jobs", problem=problem, remedy=f"there are {listed(names)}")

@@ -88,7 +88,7 @@ class Resolver:
         case = JobCase(self.project, draft, resolved, recipes["source"], recipes["target"], self.mode)
         for lint in JOB_LINTS.values():
             own += lint(case)
-        findings += own
+        findings += [f for f in own if f.file != document.file or not f.path.startswith(draft.left_out)]
         return resolved if draft.is_sound and not has_errors(own) else None
 
     def base(self, recipe: LoadedRecipe, role: Role, findings: list[Finding]) -> BaseConnector:

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AliasChoices, BaseModel
+from pydantic import BaseModel
 
+from dativo.config.check_model import models_in, spellings
 from dativo.config.connectors import Connectors
 from dativo.config.model.contract_file import FlatContract, NestedContract
 from dativo.config.model.job import Job
@@ -62,7 +63,9 @@ def _of_model(model: type[BaseModel], title: str) -> dict[str, Any]:
     if "$ref" in schema:  # a model that contains itself
         definitions = schema.pop("$defs")
         schema = {**definitions[model.__name__], "$defs": definitions}
-    return {"$schema": _DIALECT, **schema, "title": title}
+    # A mapping that has a form of its own is a mapping all the same: it may fit both members of a union.
+    text = json.dumps(schema).replace('"oneOf":', '"anyOf":')
+    return {"$schema": _DIALECT, **json.loads(text), "title": title}
 
 
 def _complete(model: type[BaseModel], schema: dict[str, Any]) -> None:
@@ -70,9 +73,7 @@ def _complete(model: type[BaseModel], schema: dict[str, Any]) -> None:
     properties = schema.get("properties", {})
     texts = _docstrings(model)
     for name, field in model.model_fields.items():
-        keys = [field.alias or name]
-        if isinstance(field.validation_alias, AliasChoices):
-            keys = [str(choice) for choice in field.validation_alias.choices]
+        keys = spellings(name, field)
         shape = properties.get(keys[0], {})
         shape.pop("title", None)
         if name in texts:
@@ -109,14 +110,8 @@ def _all_models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
             continue
         seen[current.__name__] = current
         for field in current.model_fields.values():
-            waiting += _models_in(field.annotation)
+            waiting += models_in(field.annotation)
     yield from seen.values()
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for inner in getattr(annotation, "__args__", ()) for m in _models_in(inner)]
 
 
 def write(directory: Path) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from yaml.reader import ReaderError
 from dativo.config.diagnostics import Finding, PathPart, Severity, yaml_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is twenty times faster where it is built in
@@ -67,7 +68,20 @@ class Document:
             problem=problem,
             remedy=remedy,
             severity=severity,
+            parts=tuple(parts),
         )
+
+    def without(self, places: Iterable[Sequence[PathPart]]) -> Document:
+        """The same document with some keys and items left out; positions stay."""
+        document = Document(self.path, self.file, copy.deepcopy(self.data), self.node)
+        for place in places:
+            holder: Any = document.data
+            for part in place[:-1]:
+                inside = isinstance(holder, list) or (isinstance(holder, dict) and part in holder)
+                holder = holder[part] if inside else None
+            if isinstance(holder, dict) and place:
+                holder.pop(place[-1], None)
+        return document
 
     def written(self, parts: Sequence[PathPart]) -> str | None:
         """The text of a scalar as it stands in the file: `1.10` where data has 1.1."""

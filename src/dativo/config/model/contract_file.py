@@ -55,6 +55,9 @@ class AuthoredItem(AuthoredColumn):
     name: str = "element"
 
 
+AuthoredColumn.model_rebuild()  # it names AuthoredItem, which derives from it
+
+
 class RowCount(Authored):
     """Rows that one run must bring."""
 

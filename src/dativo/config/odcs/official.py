@@ -46,6 +46,7 @@ def problems(document: dict[str, Any]) -> Iterator[tuple[tuple[PathPart, ...], s
         unexpected = re.search(r"\('([^']+)'.*(?:was|were) unexpected\)", deepest.message)
         if unexpected:
             place = (*place, unexpected[1])
+            message = f"ODCS has no key '{unexpected[1]}' here"
         if (place, message) not in seen:
             seen.add((place, message))
             yield place, message

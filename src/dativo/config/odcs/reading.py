@@ -29,9 +29,9 @@ def read_contracts(document: Document, findings: list[Finding]) -> list[Contract
     """All contracts of a file: one, or one per schema object of an ODCS document. Empty when there are error findings."""
     own: list[Finding] = []
     odcs = canonical(document, own)
-    if odcs is not None and not has_errors(own):
-        own += _official_findings(odcs, document)
-    if odcs is None or has_errors(own):
+    broken = _official_findings(odcs, document) if odcs is not None and not has_errors(own) else []
+    own += broken
+    if odcs is None or broken:
         findings += own
         return []
     objects = odcs.get("schema") or []
@@ -51,7 +51,9 @@ def _official_findings(odcs: dict[str, Any], document: Document) -> list[Finding
         where: tuple[PathPart, ...] = place if is_odcs else ()
         said = problem if is_odcs or not place else f"{'.'.join(str(p) for p in place)}: {problem}"
         code = "DTV014" if place == ("version",) and isinstance(odcs.get("version"), (int, float)) else "DTV048"
-        remedy = 'put it in quotes: version: "1.0"' if code == "DTV014" else "see the ODCS specification of this key"
+        remedy = "see the ODCS specification of this key; keys of your own go to customProperties"
+        if code == "DTV014":
+            remedy = 'put it in quotes: version: "1.0"'
         findings.append(document.finding(code, where, said, remedy))
     return findings
 

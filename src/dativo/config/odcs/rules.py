@@ -32,6 +32,10 @@ _INEXECUTABLE = {
 FORMATS = frozenset({"email", "uri", "url", "uuid", "hostname", "ipv4", "ipv6", "date", "date-time", "time"})
 
 
+_NOT_RE2 = re.compile(r"\(\?(?:=|!|<=|<!|>|\(|P=)|(?<!\\)(?:\\\\)*\\[1-9]|\\Z|[*+?]\+|\{\d+(?:,\d*)?\}\+")
+"""What Python's regular expressions have and RE2 has not."""
+
+
 class RuleReader:
     """Reads the rules of one schema object."""
 
@@ -126,13 +130,13 @@ class RuleReader:
     def pattern(self, column: Column, value: Any, place: tuple[PathPart, ...], **more: Any) -> None:
         """A regular expression that is searched in text."""
         try:
-            re.compile(value)
+            re.compile(re.sub(r"\\[pP](?:\{\^?\w+\}|\w)", ".", value))  # Python's re has no Unicode classes, RE2 has
         except re.error as e:
             self.say("DTV046", place, f"{value!r} is not a regular expression: {e}", "mend the pattern")
             return
-        lookaround = re.search(r"\(\?(?:=|!|<=|<!)|\\[1-9]", value)
+        lookaround = _NOT_RE2.search(value)
         if lookaround:
-            self.cannot(place, f"{lookaround[0]} in a pattern (RE2 has neither look-around nor back-references)",
+            self.cannot(place, f"{lookaround[0]} in a pattern (RE2 has no look-around, back-references or possessive quantifiers)",
                         "write the pattern without it")  # fmt: skip
         elif column.type != "string":
             self.say("DTV046", place, f"a pattern needs text, and '{column.name}' is {column.type}", "remove it")

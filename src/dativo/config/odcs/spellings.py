@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from dativo.config.check_model import check_model
 from dativo.config.diagnostics import did_you_mean, listed
 from dativo.config.model.contract_file import AuthoredColumn, DataQuality, FlatContract, NestedContract
-from dativo.config.odcs.types import WORDS, odcs_type
-from target_iceberg.types import UnknownTypeError
+from dativo.config.odcs.types import odcs_type
+from target_iceberg.types import UnknownTypeError, contract_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,8 +131,8 @@ def _property(
         logical, physical = odcs_type(column.type)
     except UnknownTypeError as e:
         key = "type" if document.written((*place, "type")) is not None else "logicalType"
-        findings.append(document.finding("DTV043", (*place, key), str(e), f"use one of: {listed(WORDS, 60)}"))
-        logical, physical = "string", None
+        findings.append(document.finding("DTV043", (*place, key), str(e), f"use one of: {', '.join(contract_words())}"))
+        return {"name": column.name, "logicalType": "string", "required": True, "primaryKey": column.primaryKey}
     options = {k: getattr(column, k) for k in _OPTIONS if getattr(column, k) is not None}
     return _without_none(
         {

@@ -22,8 +22,6 @@ _LOGICAL = {
 _NESTED = {"struct": "object", "list": "array", "map": "map", "string (json)": "object"}
 _NESTED_WORDS = {word: _NESTED[t.word] for t in TABLE if t.word in _NESTED for word in t.contract_words}
 LOGICAL_TYPES = frozenset({*_LOGICAL.values(), *_NESTED.values(), "vector"})
-WORDS = tuple(dict.fromkeys(word for t in TABLE for word in t.contract_words))
-"""Every word that a column's type may be, for messages."""
 
 
 def odcs_type(word: str) -> tuple[str, str | None]:
