@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -19,6 +19,9 @@ from dativo.errors import DativoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from dativo.config.model.resolved import DeploymentMode
+    from dativo.config.report import Format
 
 PATH = click.Path(path_type=Path)
 EXISTING_DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -54,7 +57,7 @@ def init(directory: Path) -> int:
 @click.argument("paths", nargs=-1, type=PATH)
 @click.option("--mode", type=MODES, default="self_hosted", show_default=True, help="Where the jobs will run.")
 @_json
-def validate(paths: tuple[Path, ...], mode: str, output: str) -> int:
+def validate(paths: tuple[Path, ...], mode: DeploymentMode, output: Format) -> int:
     """Check jobs, contracts, recipes and configs; all findings of all files at once."""
     from dativo.commands.validate import validate as command
 
@@ -213,7 +216,7 @@ def contract() -> None:
 @contract.command("show")
 @click.argument("name")
 @click.option("--format", "output", type=click.Choice(["odcs", "json"]), default="odcs", show_default=True)
-def contract_show(name: str, output: str) -> int:
+def contract_show(name: str, output: Literal["odcs", "json"]) -> int:
     """A contract in its canonical form; NAME is a contract's name, object or file."""
     from dativo.commands.contract import show
 
