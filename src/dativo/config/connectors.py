@@ -40,6 +40,7 @@ class Connectors:
         self.project = project
         self._types: dict[str, ConnectorType] | None = None
         self._registry_findings: list[Finding] = []
+        self._files: dict[tuple[Role, str], Path | None] = {}
         self._recipes: dict[str, tuple[LoadedRecipe | None, list[Finding]]] = {}
 
     def types(self, findings: list[Finding]) -> dict[str, ConnectorType]:
@@ -95,6 +96,11 @@ class Connectors:
         return loaded
 
     def _file_of(self, role: Role, name: str) -> Path | None:
+        if (role, name) not in self._files:
+            self._files[role, name] = self._look_for(role, name)
+        return self._files[role, name]
+
+    def _look_for(self, role: Role, name: str) -> Path | None:
         for root in (self.project.root, BUILTIN):
             for directory in (ROLE_DIRECTORIES[role], "connectors"):
                 for suffix in (".yaml", ".yml"):
