@@ -33,8 +33,11 @@ def print_table(title: str | None, rows: Sequence[Mapping[str, Any]], *, columns
     for row in rows:
         table.add_row(*(Text("-", style="dim") if row.get(n) is None else Text(cell(row[n])) for n in names))
     # Where the output is no terminal nothing is folded: whoever reads it wants whole lines.
-    width = None if sys.stdout.isatty() else 10_000
-    Console(width=width, highlight=False, soft_wrap=not sys.stdout.isatty()).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().strip("\n").splitlines():
+        click.echo(line.rstrip())
 
 
 def cell(value: Any) -> str:

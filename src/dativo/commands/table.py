@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,51 +13,69 @@ from dativo.runtime.lake_access import catalog_here, lake_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from dativo.config.model.resolved import ResolvedJob
     from target_iceberg.lake import Lake, LakeTable, SnapshotInfo
     from target_iceberg.load_plan import LakeCatalog
 
 
-@dataclass(frozen=True, slots=True)
-class TenantLake:
-    """One lake catalog of one tenant."""
-
-    tenant: str
-    catalog: LakeCatalog
-
-
-def tenant_lakes(tenant: str | None) -> list[TenantLake]:
+class Lakes:
     """The lake catalogs that the jobs of one tenant, or of all, write to; each once."""
-    from dativo.commands.loading import load_or_refuse
+
+    def __init__(self, tenant: str | None) -> None:
+        self.left_out: dict[str, list[str]] = {}
+        """Tenant -> why lakes of it cannot be opened; told instead of raised when nobody asked for that tenant."""
+        self._tenant = tenant
+
+    def open(self) -> Iterator[tuple[str, Lake]]:
+        """Tenant and open lake.
+
+        Raises:
+            DativoError: a lake of the tenant that was asked for cannot be opened.
+        """
+        from dativo.commands.loading import load_or_refuse
+        from dativo.lower import lake_catalog
+        from target_iceberg.lake import open_lake
+
+        loaded = load_or_refuse([], tenant=self._tenant)
+        wanted = {(job.tenant, repr(lake_catalog.lower(job))): job for job in loaded.jobs}
+        for job in wanted.values():
+            try:
+                with lake_problems():
+                    lake = open_lake(_catalog_of(job, loaded.root))
+            except DativoError as problem:
+                if self._tenant is not None:
+                    raise
+                self.left_out.setdefault(job.tenant, []).append(problem.message)
+                continue
+            yield job.tenant, lake
+
+    def tell(self) -> None:
+        """Say on stderr what was left out."""
+        for tenant, reasons in self.left_out.items():
+            more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+            click.echo(f"left out {tenant}: {reasons[0]}{more}", err=True)
+
+
+def _catalog_of(job: ResolvedJob, root: Path) -> LakeCatalog:
     from dativo.lower.load_plan import lower
     from dativo.runtime.environment import job_environment
 
-    loaded = load_or_refuse([], tenant=tenant)
-    lakes: list[TenantLake] = []
-    seen: set[tuple[str, str]] = set()
-    for job in loaded.jobs:
-        plan = lower(job)
-        key = (job.tenant, repr(plan.catalog))
-        if key in seen:
-            continue
-        seen.add(key)
-        environment = job_environment(
-            job, plan, root=loaded.root, secrets_dir=loaded.root / "secrets", environ=os.environ, needs="lake"
-        )
-        catalog = catalog_here(plan.catalog, root=loaded.root, variables=environment.variables)
-        lakes.append(TenantLake(job.tenant, catalog))
-    return lakes
+    plan = lower(job)
+    environment = job_environment(job, plan, root=root, secrets_dir=root / "secrets", environ=os.environ, needs="lake")
+    return catalog_here(plan.catalog, root=root, variables=environment.variables)
 
 
 def list_tables(*, tenant: str | None, output_format: str) -> int:
     """Print the address, row count and last commit of every table."""
     rows = []
+    lakes = Lakes(tenant)
     with lake_problems():
-        for lake, found in _open(tenant):
-            for address in found.list_tables():
-                table = found.table(address)
-                if table is not None:
-                    rows.append(_summary(lake.tenant, table))
+        for owner, lake in lakes.open():
+            tables = [lake.table(address) for address in lake.list_tables()]
+            rows += [_summary(owner, table) for table in tables if table is not None]
+    lakes.tell()
     if output_format == "json":
         print_json(rows)
     elif rows:
@@ -82,18 +99,11 @@ def show_table(address: str, *, limit: int, output_format: str) -> int:
         click.echo(f"partitioned by {', '.join(table.partitioning)}")
     print_table("Schema", document["schema"])
     if document["snapshot"] is not None:
-        facts = [{"": k, "snapshot": v} for k, v in document["snapshot"].items()]
-        print_table("Current snapshot", facts)
+        shown = {k: v for k, v in document["snapshot"].items() if not k.startswith("dativo.bookmark.")}
+        print_table("Current snapshot", [{"fact": k, "value": v} for k, v in shown.items()])
     if document["rows"]:
         print_table(f"First {len(document['rows'])} rows", document["rows"])
     return 0
-
-
-def _open(tenant: str | None) -> Iterator[tuple[TenantLake, Lake]]:
-    from target_iceberg.lake import open_lake
-
-    for lake in tenant_lakes(tenant):
-        yield lake, open_lake(lake.catalog)
 
 
 def _find(tenant: str | None, name: str) -> tuple[str, LakeTable]:
@@ -108,16 +118,18 @@ def _find(tenant: str | None, name: str) -> tuple[str, LakeTable]:
         )
     found: list[tuple[str, LakeTable]] = []
     known: list[str] = []
-    for lake, opened in _open(tenant):
-        table = opened.table(name)
+    lakes = Lakes(tenant)
+    for owner, lake in lakes.open():
+        table = lake.table(name)
         if table is not None:
-            found.append((lake.tenant, table))
+            found.append((owner, table))
         else:
-            known += [f"{lake.tenant}/{t}" for t in opened.list_tables()]
+            known += [f"{owner}/{t}" for t in lake.list_tables()]
     if len(found) > 1:
         choices = ", ".join(f"{t}/{name}" for t, _ in found)
         raise DativoError(f"{name}: several tenants have such a table", f"say which: {choices}")
     if not found:
+        lakes.tell()
         raise DativoError(f"{name}: no such table", _suggestion(name, known))
     return found[0]
 
