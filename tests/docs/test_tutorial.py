@@ -1,16 +1,18 @@
-"""The tutorial is run as it stands, in an empty directory, with the real programs."""
+"""The tutorial and the page on Meltano are run as they stand, with the real programs."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-TUTORIAL = Path(__file__).parents[2] / "docs/tutorial"
+ROOT = Path(__file__).parents[2]
+TUTORIAL = ROOT / "docs/tutorial"
 
 
 def blocks(file: Path) -> list[str]:
@@ -55,6 +57,20 @@ def test_the_first_table_comes_out_as_the_tutorial_says(tmp_path: Path) -> None:
     assert "data/books-2025-02.csv" in bad_record
     assert "5 rows" in shown("mended.csv")[0]
     assert (tmp_path / "meltano.yml").read_text() == (TUTORIAL / "meltano.yml").read_text()
+
+
+@pytest.mark.smoke
+def test_meltano_by_hand_does_what_the_page_says(tmp_path: Path) -> None:
+    for name in ("jobs", "assets", "connectors", "configs", "examples"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (script,) = blocks(ROOT / "docs/how-to/run-with-meltano.md")
+    said = run(script, tmp_path)
+    assert "demo-orders: ['tap-csv--demo--orders target-iceberg--demo--orders']" in said
+    assert "load_plan" in said
+    assert "shop.orders" in run("dativo table list --tenant demo", tmp_path)
+    assert (tmp_path / "lake/default/catalog.db").is_file()
+    assert list((tmp_path / "state/meltano").iterdir())
+    assert '"result": "published"' in run("dativo status jobs/demo/orders.yaml --format json", tmp_path)
 
 
 def test_the_compiled_project_of_the_tutorial_is_the_one_beside_it(tmp_path: Path) -> None:
