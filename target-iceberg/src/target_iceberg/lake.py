@@ -10,8 +10,6 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from target_iceberg.errors import RetryableError, TargetError
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
@@ -22,6 +20,7 @@ from target_iceberg.table.publisher import reset_bookmark
 from target_iceberg.table.stage import Lakehouse, address, read_bookmarks, refuse_write_mode
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot

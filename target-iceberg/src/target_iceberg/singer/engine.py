@@ -103,5 +103,3 @@ def _discard(run: Run, finish: Any) -> None:
 
 def _broken_key(run: Run) -> bool:
     return any(r.kind == "not_null" and r.column in s.plan.key for s in run.sinks.values() for r in s.rejects)
-
-

@@ -6,6 +6,7 @@ import datetime as dt
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -163,15 +164,21 @@ class Finish:
 
     def _audit(self, sink: StreamSink) -> list[str]:
         """Judge what is staged by the rules about whole tables; returns why the run must be withheld."""
-        if not any(r.kind in TABLE_RULES for r in sink.plan.rules):
+        plan = sink.plan
+        if plan.key and plan.write_mode != "append":
+            # Of two rows of a key the last one wins, so a rule that the key is unique holds by itself.
+            rules = tuple(r for r in plan.rules if r.kind != "unique" or set(r.columns) != set(plan.key))
+            plan = msgspec.structs.replace(plan, rules=rules)
+        if not any(r.kind in TABLE_RULES for r in plan.rules) and not (plan.key and plan.write_mode == "append"):
             return []
-        from target_iceberg.records.audit import audit  # loads DuckDB
+        from target_iceberg.records.audit import StagedRows, audit  # loads DuckDB
 
-        report = self._reports[sink.plan.stream]
         files = [f.data_file.file_path for f in sink.finish()]
-        found = audit(sink.plan, files, opener=lambda path: sink.stage.table.io.new_input(path).open())
-        report.rules += found
-        return [f"stream {sink.plan.stream}: {f.example or f.rule}" for f in found if f.severity == "error"]
+        io = sink.stage.table.io
+        with lake_errors(address(plan)):
+            found = audit(plan, StagedRows(files, lambda path: io.new_input(path).open(), sink.file_columns))
+        self._reports[plan.stream].rules += found
+        return [f"stream {plan.stream}: {f.example or f.rule}" for f in found if f.severity == "error"]
 
     def _require_schemas(self) -> None:
         plan = self._run.plan

@@ -161,6 +161,11 @@ class StreamSink:
         """Rows in the writers, without twins that were dropped before writing."""
         return sum(w.rows for w in self._writers)
 
+    @property
+    def file_columns(self) -> dict[str, str]:
+        """Column -> its name in data files."""
+        return self._writers[-1].file_columns
+
     def mark_state(self) -> None:
         """All rows accepted so far stand before a STATE."""
         self.counts.good_at_state = self.staged_rows

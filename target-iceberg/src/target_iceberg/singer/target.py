@@ -52,7 +52,7 @@ class TargetIceberg(Target):
     name = "target-iceberg"
     config_jsonschema = target_settings.CONFIG
     package_name = "dativo-target-iceberg"
-    capabilities: ClassVar[list[CapabilitiesEnum]] = [PluginCapabilities.ABOUT, PluginCapabilities.BATCH]  # type: ignore[misc]
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [PluginCapabilities.ABOUT, PluginCapabilities.BATCH]
 
     def __init__(self, **kwargs: Any) -> None:
         reader = _EngineReader()

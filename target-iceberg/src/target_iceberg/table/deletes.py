@@ -88,10 +88,8 @@ class KeyIndex:
             }
         )
         columns = ", ".join(self._names)
-        self._query(
-            f"CREATE TEMP TABLE keys AS SELECT {columns}, max(ord) AS last, count(*) AS n FROM batch GROUP BY ALL",
-            self._staged(),
-        )
+        sql = f"CREATE TEMP TABLE keys AS SELECT {columns}, max(ord) AS last, count(*) AS n FROM batch GROUP BY ALL"  # noqa: S608  names are ours
+        self._query(sql, self._staged())
         row = self._db.execute("SELECT count(*), coalesce(sum(n), 0) FROM keys").fetchone()
         assert row is not None
         self.distinct, self.rows = int(row[0]), int(row[1])

@@ -171,10 +171,14 @@ def load_table(catalog: Catalog, namespace: tuple[str, ...], table: str) -> Tabl
 def ensure_namespace(catalog: Catalog, namespace: tuple[str, ...]) -> None:
     """Make a namespace and its parents; another process may be making them too."""
     for depth in range(1, len(namespace) + 1):
-        try:
-            catalog.create_namespace_if_not_exists(namespace[:depth])
-        except NamespaceAlreadyExistsError:
-            continue
-        except DBAPIError as e:
-            if "UNIQUE constraint" not in str(e):
-                raise
+        _ensure(catalog, namespace[:depth])
+
+
+def _ensure(catalog: Catalog, namespace: tuple[str, ...]) -> None:
+    try:
+        catalog.create_namespace_if_not_exists(namespace)
+    except NamespaceAlreadyExistsError:
+        return
+    except DBAPIError as e:
+        if "UNIQUE constraint" not in str(e):
+            raise

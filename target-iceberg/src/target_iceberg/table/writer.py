@@ -82,7 +82,14 @@ class DataFileWriter:
     """
 
     def __init__(
-        self, table: Table, schema: Schema, spec: PartitionSpec, target_file_size_bytes: int, name: str, *, first_ordinal: int = 0
+        self,
+        table: Table,
+        schema: Schema,
+        spec: PartitionSpec,
+        target_file_size_bytes: int,
+        name: str,
+        *,
+        first_ordinal: int = 0,
     ) -> None:
         self.schema, self.spec = schema, spec
         self.files: list[StagedFile] = []
@@ -102,6 +109,11 @@ class DataFileWriter:
         self._options: dict[str, Any] | None = None
         self._open: dict[Any, _OpenFile] = {}
         self._count = 0
+
+    @property
+    def file_columns(self) -> dict[str, str]:
+        """Column -> its name in the files, where Avro's restrictions change it."""
+        return dict(zip(self._names, self._arrow_schema.names, strict=True))
 
     @property
     def bytes_on_disk(self) -> int:
