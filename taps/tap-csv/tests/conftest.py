@@ -78,6 +78,11 @@ def decode(word: str, value: Any) -> Any:
         return value
 
 
+def in_utc(row: dict[str, Any]) -> dict[str, Any]:
+    """Moments with Python's own UTC, whatever Arrow calls it."""
+    return {n: v.astimezone(timezone.utc) if getattr(v, "tzinfo", None) else v for n, v in row.items()}
+
+
 @pytest.fixture
 def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Output]]:
     """`sync(config, catalog=…, state=…, lane="record" | "arrow")`; paths are relative to tmp_path."""
@@ -94,12 +99,12 @@ def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
             TapCSV(config=settings, catalog=catalog, state=state).sync_all()
         stdout.flush()
         text = stdout.buffer.getvalue().decode()  # type: ignore[attr-defined]
-        output = Output([json.loads(line) for line in text.splitlines()])
+        output = Output([json.loads(line) for line in text.split("\n") if line])
         for message in output.of("BATCH"):
             assert message["encoding"] == {"format": "arrow", "compression": None}
             for uri in message["manifest"]:
                 with singer_arrow.open_batch(uri) as reader:
-                    output.batched += reader.read_all().to_pylist()
+                    output.batched += [in_utc(row) for row in reader.read_all().to_pylist()]
                 singer_arrow.remove(uri)
         assert not list(batches.iterdir())
         return output

@@ -54,7 +54,7 @@ class CsvStream(Stream):
         self._state_written_s = 0.0
         self._sent = 0
         self.forced_replication_method = REPLICATION_INCREMENTAL
-        self.primary_keys = tuple(dict.fromkeys(key for s in settings.of_stream(name) for key in s.keys))
+        self.primary_keys = list(dict.fromkeys(key for s in settings.of_stream(name) for key in s.keys))
 
     @cached_property
     def schema(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def configure(name: str) -> None:
     """Send the log of this process to stderr; the level comes from TAP_X_LOGLEVEL or LOGLEVEL, as in every SDK tap."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if os.environ.get(FORMAT_ENV) == "json" else TextFormatter())
-    handler.addFilter(_is_no_metric)
+    handler.addFilter(_is_worth_a_line)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     prefix = name.upper().replace("-", "_")
@@ -55,6 +55,9 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(levelname)s %(message)s")
 
 
-def _is_no_metric(record: logging.LogRecord) -> bool:
-    """The SDK logs a line of figures for each stream and timer; our own events carry the counts."""
-    return record.name != "singer_sdk.metrics" or record.levelno > logging.INFO
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not the SDK's figures for each stream and timer, since our events carry the counts; and not its notice that an
+    error has passed by, since whoever catches it tells what it is."""
+    if record.name == "singer_sdk.metrics":
+        return record.levelno > logging.INFO
+    return not str(record.msg).startswith("An unhandled error occurred while syncing")

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import click
 from singer_sdk import Tap as SdkTap
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import PluginBase
@@ -82,7 +83,16 @@ class Tap(SdkTap):
         logs.configure(cls.name)
         logger = logging.getLogger(cls.name)
         try:
-            cls.get_singer_command()()
+            # Not `main()` of click, which ends the program without a word when the pipe is closed.
+            command = cls.get_singer_command()
+            with command.make_context(cls.name, sys.argv[1:]) as context:
+                command.invoke(context)
+            sys.exit(0)
+        except click.exceptions.Exit as e:
+            sys.exit(e.exit_code)
+        except click.ClickException as e:
+            e.show()
+            sys.exit(e.exit_code)
         except (TapError, BatchError) as e:
             logs.event(logger, "tap_failed", str(e), level=logging.ERROR)
         except BrokenPipeError:
