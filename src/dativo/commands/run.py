@@ -146,13 +146,13 @@ def prepare(job: ResolvedJob, options: RunOptions, *, secrets_dir: Path | None =
     Raises:
         DativoError: a plugin, a secret or a variable is missing.
     """
-    from dativo.lower.load_plan import lower
+    from dativo.lower.load_plan import full_refresh_of, lower
     from dativo.lower.singer_catalog import singer_catalog
     from dativo.runtime.environment import job_environment
     from dativo.runtime.execution import PreparedJob, require_plugins
 
     require_plugins(job, options.root)
-    plan = lower(job)
+    plan = full_refresh_of(lower(job)) if options.full_refresh else lower(job)
     directory = secrets_dir if secrets_dir is not None else options.root / "secrets"
     environment = job_environment(job, plan, root=options.root, secrets_dir=directory.absolute(), environ=os.environ)
     return PreparedJob(job=job, plan=plan, singer_catalog=singer_catalog(job, plan), environment=environment)

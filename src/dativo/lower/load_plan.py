@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dativo.config.write_mode import reads_files, write_mode
 from dativo.lower import lake_catalog, names
 from target_iceberg import load_plan
@@ -46,6 +48,12 @@ def lower(job: ResolvedJob) -> LoadPlan:
         ),
         state_dir=names.state_dir(job),
     )
+
+
+def full_refresh_of(plan: LoadPlan) -> LoadPlan:
+    """The plan of a run that reads everything again: each table is replaced as a whole, so nothing is there twice."""
+    streams = tuple(msgspec.structs.replace(stream, write_mode="replace") for stream in plan.streams)
+    return msgspec.structs.replace(plan, streams=streams)
 
 
 def namespace(job: ResolvedJob, contract: Contract, *, shared: bool) -> tuple[str, ...]:
