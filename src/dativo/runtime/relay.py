@@ -19,8 +19,11 @@ _SDK_TALK = re.compile(
     r"Target '[^']*' is listening|No records were written|METRIC"
 )
 """What every plugin made with the Singer SDK says of itself."""
-_NOISE = frozenset({"No state was found, complete import."})
-"""Warnings of Meltano about what is ordinary here."""
+_NOISE = re.compile(
+    r"^No state was found, complete import|DeprecationWarning|^Block run completed$|"
+    r"^(?:Extractor|Loader|Extractor and loader|Mappers) failed$"
+)
+"""What Meltano warns of though it is ordinary here, or says of a plugin that has said it better itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Relay:
             self.exit_codes.update({str(k): int(v) for k, v in outer["exit_codes"].items()})
         if message.startswith("Need help fixing this problem") or not message:
             return
-        if level == "info" or message in _NOISE or "DeprecationWarning" in message:
+        if level == "info" or _NOISE.search(message):
             level = "debug"
         self._remember("meltano", level, message)
         if outer.get("err"):
