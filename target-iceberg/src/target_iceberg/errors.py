@@ -27,6 +27,10 @@ class RetryableError(TargetError):
     retryable = True
 
 
+class PartialPublishError(RetryableError):
+    """Some tables of the run are published, others are not; a rerun completes them."""
+
+
 class InterruptedRun(BaseException):
     """A signal ended the run; nothing is published. Not an Exception, so that no recovery code catches it."""
 

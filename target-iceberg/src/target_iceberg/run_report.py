@@ -5,6 +5,7 @@ It lies at <state_dir>/runs/<run id>.json. Exit codes come from it and from the 
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import tempfile
 import time
@@ -123,6 +124,11 @@ def new_run_id() -> str:
         (milliseconds & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 68 & 0xFFF) << 64 | 2 << 62 | random & (1 << 62) - 1
     )
     return str(uuid.UUID(int=value))
+
+
+def now() -> str:
+    """This moment as a report states it."""
+    return dt.datetime.now(tz=dt.timezone.utc).isoformat(timespec="milliseconds")
 
 
 def write(report: RunReport, path: Path) -> None:

@@ -230,7 +230,7 @@ def test_a_signal_publishes_nothing(target: Any, number: int) -> None:
 
 
 def test_what_libraries_print_does_not_reach_stdout(target: Any) -> None:
-    code = "import target_iceberg.singer.run as r; old = r.open_stage\ndef noisy(*a):\n print('a table'); return old(*a)\nr.open_stage = noisy\nfrom target_iceberg.singer.main import main; main()"
+    code = "import target_iceberg.table.stage as r; old = r.open_stage\ndef noisy(*a):\n print('a table'); return old(*a)\nr.open_stage = noisy\nfrom target_iceberg.singer.main import main; main()"
     command = target.command()
     command[2] = code
     messages = [

@@ -6,8 +6,8 @@ import os
 from typing import IO, TYPE_CHECKING, Any
 
 from target_iceberg import load_plan, run_report
-from target_iceberg.errors import InterruptedRun, TargetError
-from target_iceberg.run_report import Failure, RunReport
+from target_iceberg.errors import InterruptedRun, PartialPublishError, TargetError
+from target_iceberg.run_report import Failure, RunReport, now
 from target_iceberg.singer.log import event
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
         TargetError: nothing, or less than all, was published.
         InterruptedRun: a signal ended the run.
     """
-    from target_iceberg.singer.finish import Finish, PartialPublishError, now
+    from target_iceberg.singer import idle
     from target_iceberg.singer.framing import read_blocks
     from target_iceberg.singer.run import Run
 
@@ -52,8 +52,16 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
     finish: Finish | None = None
     try:
         run.read(read_blocks(source))
-        finish = Finish(run, report, dry_run=dry_run)
-        report.outcome, report.failure = finish.conclude(), None
+        _require_end(run)
+        run.open_streams_with_news()
+        if idle.is_idle(run):
+            idle.conclude(run, report)
+            report.outcome, report.failure = "dry_run" if dry_run else "unchanged", None
+        else:
+            from target_iceberg.singer.finish import Finish
+
+            finish = Finish(run, report, dry_run=dry_run)
+            report.outcome, report.failure = finish.conclude(), None
         if not dry_run:
             ledger.release()
         return run.line_counts
@@ -79,6 +87,17 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
         report.run_id, report.ended_at = run.run_id, now()
         if plan is not None:
             run_report.write(report, load_plan.project_root() / plan.state_dir / "runs" / f"{run.run_id}.json")
+
+
+def _require_end(run: Run) -> None:
+    """End of file is not success: Meltano closes the pipe of a tap that failed just as that of one that finished."""
+    if run.ended or run.stopped_early or (run.plan is None and run.start_state is None):
+        return
+    raise TargetError(
+        "the tap did not finish: its end mark is missing, so it failed or was killed; nothing was published. Its own "
+        "messages above say why; run again when that is mended",
+        "incomplete",
+    )
 
 
 def _plan(settings: Settings) -> LoadPlan | None:

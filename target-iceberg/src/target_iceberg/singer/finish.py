@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from target_iceberg.errors import RetryableError, TargetError
+from target_iceberg.errors import PartialPublishError, TargetError
 from target_iceberg.load_plan import TableRuleKind
 from target_iceberg.records.rejects import rejects_table
 from target_iceberg.run_report import Outcome, RuleCount, StreamReport, new_run_id
+from target_iceberg.singer.idle import idle_reports
 from target_iceberg.singer.log import event
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table.deletes import KeyIndex, Positions
@@ -40,7 +41,7 @@ class Finish:
     def __init__(self, run: Run, report: RunReport, *, dry_run: bool) -> None:
         self._run, self._report, self._dry_run = run, report, dry_run
         self._reports = {name: _stream_report(sink) for name, sink in run.sinks.items()}
-        report.streams = list(self._reports.values())
+        report.streams = [*self._reports.values(), *idle_reports(run)]
         report.notices += run.notices
         self._published_tables = 0
         self._published_streams: set[str] = set()
@@ -52,12 +53,6 @@ class Finish:
             TargetError: nothing (more) could be published.
         """
         run = self._run
-        if not run.ended and (run.plan is not None or run.start_state is not None):
-            raise TargetError(
-                "the tap did not finish: its end mark is missing, so it failed or was killed; nothing was published. Its own "
-                "messages above say why; run again when that is mended",
-                "incomplete",
-            )
         staged = {name: sink.finish() for name, sink in run.sinks.items()}
         publishes = {name: self._prepare(sink, staged[name]) for name, sink in run.sinks.items()}
         verdict = self._verdict()
@@ -266,10 +261,6 @@ class Finish:
             )
 
 
-class PartialPublishError(RetryableError):
-    """Some tables of the run are published, others are not; a rerun completes them."""
-
-
 def _own(mark: Bookmark | None) -> Any:
     """The stream's own part of a bookmark's state."""
     return mark.state.get("bookmark") if mark is not None and mark.state else None
@@ -346,8 +337,3 @@ def _stream_report(sink: StreamSink) -> StreamReport:
         rules=rules,
         notices=[*sink.notices, *dropped],
     )
-
-
-def now() -> str:
-    """RFC 3339, UTC."""
-    return dt.datetime.now(tz=dt.timezone.utc).isoformat(timespec="milliseconds")

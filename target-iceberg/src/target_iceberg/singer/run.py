@@ -1,13 +1,16 @@
-"""One run of the target: what each message does to it."""
+"""One run of the target: what each message does to it.
+
+The lake is opened, and the libraries for it loaded, when the first record comes: most runs of a schedule find nothing new.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from singer_arrow import ENCODING_FORMAT, open_batch, remove
 from target_iceberg import load_plan
 from target_iceberg.errors import RetryableError, TargetError
 from target_iceberg.run_report import new_run_id
@@ -15,10 +18,7 @@ from target_iceberg.singer import messages as m
 from target_iceberg.singer.framing import Framer, Line, Span
 from target_iceberg.singer.log import event
 from target_iceberg.singer.pipeline import Lanes, Progress, Router
-from target_iceberg.singer.stream import StreamSink, plan_without_contract
 from target_iceberg.table import bookmark as bookmarks
-from target_iceberg.table.lake_catalog import open_catalog
-from target_iceberg.table.stage import Lakehouse, open_stage, read_bookmarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,10 +26,20 @@ if TYPE_CHECKING:
     from target_iceberg.load_plan import LoadPlan, StreamPlan
     from target_iceberg.singer.ledger import Ledger
     from target_iceberg.singer.settings import Settings
-    from target_iceberg.table.bookmark import Bookmark
+    from target_iceberg.singer.stream import StreamSink
+    from target_iceberg.table.stage import Lakehouse
 
 RUN_ID_ENV = "DATIVO_RUN_ID"
 BATCH_ROWS = 131_072
+
+
+@dataclass
+class _Announced:
+    """A stream of which only the SCHEMA has come."""
+
+    plan: StreamPlan
+    schema: dict[str, Any]
+    state_came: bool = False
 
 
 class Run:
@@ -41,10 +51,12 @@ class Run:
         self.sinks: dict[str, StreamSink] = {}
         self.start_state: dict[str, Any] | None = None
         self.ended = False
+        self.stopped_early = False
         self.notices: list[str] = []
         self.unplanned: dict[str, int] = {}
         self.line_counts = {"records": 0, "schemas": 0, "states": 0, "batches": 0}
-        self.held: dict[str, Bookmark | None] = {}
+        self.announced: dict[str, _Announced] = {}
+        self._checked = False
         self._schemas: dict[str, bytes] = {}
         self._lake: Lakehouse | None = None
         self._lanes = Lanes()
@@ -60,6 +72,9 @@ class Run:
     def lake(self) -> Lakehouse:
         """The lake, opened when it is first needed."""
         if self._lake is None:
+            from target_iceberg.table.lake_catalog import open_catalog
+            from target_iceberg.table.stage import Lakehouse
+
             where = self.plan.catalog if self.plan else self.settings.catalog
             catalog = open_catalog(where)
             assert catalog is not None
@@ -80,6 +95,7 @@ class Run:
             self._take(framer.feed(block))
             self._progress.tick()
             if self.strict and any(s.withheld and s.listing_is_full for s in self.sinks.values()):
+                self.stopped_early = True
                 self.notices.append("reading stopped early: enough violations are listed")
                 break
         else:
@@ -100,14 +116,39 @@ class Run:
                 self._message(m.parse(item.data, item.number), item.data)
 
     def _records(self, stream: str, data: bytes, rows: int) -> None:
-        sink = self.sinks.get(stream)
         self.line_counts["records"] += rows
+        sink = self.sink(stream)
         if sink is not None:
             self._router.add(sink, data, rows)
-        elif self.plan is not None:
-            self.unplanned[stream] = self.unplanned.get(stream, 0) + rows
         else:
-            raise _no_schema(stream)
+            self.unplanned[stream] = self.unplanned.get(stream, 0) + rows
+
+    def sink(self, stream: str) -> StreamSink | None:
+        """The sink of a stream, with its table opened; None: the load plan does not know the stream.
+
+        Raises:
+            TargetError: the run started from another state than the lake holds, or the table may not be loaded.
+            RecordsWithoutSchemaException: no SCHEMA came.
+        """
+        if (sink := self.sinks.get(stream)) is not None:
+            return sink
+        announced = self.announced.pop(stream, None)
+        if announced is None:
+            if self.plan is None or any(p.stream == stream for p in self.plan.streams):
+                raise _no_schema(stream, planned=self.plan is not None)
+            return None
+        from target_iceberg.singer.stream import StreamSink
+        from target_iceberg.table.stage import open_stage
+
+        self._check_start()
+        limits = self.plan.rejects if self.plan else load_plan.Rejects()
+        stage = open_stage(self.lake, announced.plan)
+        sink = StreamSink(announced.plan, stage, self.run_id, max_listed=limits.max_listed, strict=self.strict)
+        sink.decoder.announce(announced.schema)
+        if announced.state_came:
+            sink.mark_state()
+        self.sinks[stream] = sink
+        return sink
 
     def _message(self, message: m.Message, line: bytes) -> None:
         if isinstance(message, m.Record):
@@ -132,29 +173,57 @@ class Run:
     def _start(self, message: m.Start) -> None:
         self.run_id = message.run
         self.start_state = message.state
-        if self.plan is None:
+
+    def _check_start(self) -> None:
+        """The tap must have started from what the lake holds; looked at once, before the first table is opened."""
+        if self.plan is None or self._checked or self.start_state is None:
             return
-        self.held = read_bookmarks(self.lake, self.plan)
+        self._checked = True
         if all(s.write_mode == "replace" for s in self.plan.streams):
             return
+        from target_iceberg.table.stage import read_bookmarks
+
+        held = read_bookmarks(self.lake, self.plan)
         resume = all(s.write_mode in ("upsert", "replace") for s in self.plan.streams)
-        expected = bookmarks.merge_states(self.held, resume_from_oldest=resume)
-        if bookmarks.same(expected, message.state):
+        if bookmarks.same(bookmarks.merge_states(held, resume_from_oldest=resume), self.start_state):
             return
-        if not message.state:
+        if not self.start_state:
             raise TargetError(
                 "the tap starts without state though the lake holds a bookmark of this job, its rows would be loaded "
                 "again; run: dativo run --full-refresh, or forget the bookmark with: dativo state reset",
                 "refused",
             )
-        by = ", ".join(sorted({b.run_id for b in self.held.values() if b}))
+        by = ", ".join(sorted({b.run_id for b in held.values() if b}))
         raise RetryableError(
             f"overtaken by run {by}: the tap started from a state that the lake no longer holds; run again", "overtaken"
         )
 
+    def open_streams_with_news(self) -> None:
+        """Open the streams without records that all the same have something to publish.
+
+        Raises:
+            TargetError: as `sink`.
+        """
+        for stream, announced in list(self.announced.items()):
+            if announced.plan.write_mode == "replace" or not bookmarks.same(
+                self._part(self.ledger.latest, stream), self.start_of(stream)
+            ):
+                self.sink(stream)
+
+    def start_of(self, stream: str) -> dict[str, Any]:
+        """What of the state at the start belongs to a stream."""
+        return self._part(self.start_state, stream)
+
+    def _part(self, state: Any, stream: str) -> dict[str, Any]:
+        if self.plan is None or not isinstance(state, dict):
+            return bookmarks.split_state(self.start_state or {}, stream)
+        return bookmarks.split_state(state, stream)
+
     def _state(self, value: Any) -> None:
         self.line_counts["states"] += 1
         self.ledger.hold(value)
+        for announced in self.announced.values():
+            announced.state_came = True
         for name, sink in self.sinks.items():
             if sink.plan.write_mode == "append":
                 self._router.flush(name)
@@ -171,12 +240,11 @@ class Run:
             return
         sink = self.sinks.get(message.stream)
         if sink is None:
-            limits = self.plan.rejects if self.plan else load_plan.Rejects()
-            stage = open_stage(self.lake, plan)
-            sink = self.sinks[message.stream] = StreamSink(
-                plan, stage, self.run_id, max_listed=limits.max_listed, strict=self.strict
-            )
-        elif sink.plan != plan:
+            self.announced[message.stream] = _Announced(plan, message.schema)
+            return
+        if sink.plan != plan:
+            from target_iceberg.table.stage import open_stage
+
             self._router.flush(message.stream)
             self._lanes.wait()
             sink.adopt(plan, open_stage(self.lake, *sink.stage.steps, plan))
@@ -184,6 +252,8 @@ class Run:
 
     def _stream_plan(self, message: m.Schema) -> StreamPlan | None:
         if self.plan is None:
+            from target_iceberg.singer.stream import plan_without_contract
+
             return plan_without_contract(
                 message.stream, message.schema, tuple(message.key_properties or ()), self.settings
             )
@@ -193,15 +263,11 @@ class Run:
         self.notices.append(f"stream {message.stream} is not in the load plan: its records are dropped")
         return None
 
-    def _sink(self, stream: str) -> StreamSink | None:
-        sink = self.sinks.get(stream)
-        if sink is None and self.plan is None:
-            raise _no_schema(stream)
-        return sink
-
     def _batch(self, message: m.Batch) -> None:
+        from singer_arrow import ENCODING_FORMAT, remove
+
         self.line_counts["batches"] += 1
-        sink = self._sink(message.stream)
+        sink = self.sink(message.stream)
         if message.encoding.format != ENCODING_FORMAT:
             raise TargetError(
                 f"stream {message.stream}: BATCH encoding {message.encoding.format!r} is not understood; known is "
@@ -216,6 +282,8 @@ class Run:
 
     def _batch_file(self, sink: StreamSink, uri: str) -> None:
         import pyarrow as pa
+
+        from singer_arrow import open_batch
 
         with open_batch(uri) as reader:
             group: list[pa.RecordBatch] = []
@@ -232,7 +300,7 @@ class Run:
         self._lanes.put(lambda: sink.evaluate_table(table), sink.accept)
 
     def _tap_reject(self, message: m.TapReject) -> None:
-        sink = self._sink(message.stream)
+        sink = self.sink(message.stream)
         if sink is None:
             return
         self._router.flush(message.stream)
@@ -250,7 +318,10 @@ class Run:
             )
 
 
-def _no_schema(stream: str) -> Exception:
+def _no_schema(stream: str, *, planned: bool) -> Exception:
+    message = f"stream {stream}: data came before its SCHEMA"
+    if planned:
+        return TargetError(message, "source")
     from singer_sdk.exceptions import RecordsWithoutSchemaException  # the word that the SDK has for it
 
-    return RecordsWithoutSchemaException(f"stream {stream}: data came before its SCHEMA")
+    return RecordsWithoutSchemaException(message)
