@@ -28,12 +28,13 @@ MAY_IMPORT = {
     "tap_kit": {"singer_arrow"},
     **{key: {"tap_kit", "singer_arrow"} for key in TAPS},
 }
-PUBLIC_OF_TARGET = {"load_plan", "run_report", "types", "errors", "lake"}
+PUBLIC_OF_TARGET = {"load_plan", "run_report", "types", "errors", "glance", "lake"}
 LIGHT_MODULES = (
     "target_iceberg.load_plan",
     "target_iceberg.run_report",
     "target_iceberg.types",
     "target_iceberg.errors",
+    "target_iceberg.glance",
 )
 WIRE_FORMAT = ("target_iceberg.singer.messages", "target_iceberg.singer.framing")
 """What lines look like; they lie beside the pipeline that uses them and import nothing of it."""

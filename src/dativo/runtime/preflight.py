@@ -77,10 +77,15 @@ class PreflightCheck:
 
     def _ask(self, plan: LoadPlan, root: Path, variables: Mapping[str, str]) -> dict[str, Any] | None:
         from target_iceberg.errors import TargetError
+        from target_iceberg.glance import state_at_a_glance
+
+        here = plan_here(plan, root=root, variables=variables)
+        if (state := state_at_a_glance(here)) is not None:
+            return {"state": state}
         from target_iceberg.lake import preflight
 
         try:
-            found = preflight(plan_here(plan, root=root, variables=variables))
+            found = preflight(here)
         except TargetError as e:
             self.refusal = e
             return None
