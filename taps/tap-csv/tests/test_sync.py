@@ -315,9 +315,29 @@ def test_a_directory_is_an_error_with_the_remedy(sync: Sync, catalog: Catalog, t
 def test_types_that_a_csv_value_is_not_converted_to_travel_as_text(
     sync: Sync, catalog: Catalog, lane: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "a.csv").write_text('u,b,l\n6f1c,aGk=,"[1,2]"\n')
-    output = sync(FILES, catalog("orders", {"u": "uuid", "b": "binary", "l": "list"}), lane=lane)
-    assert output.rows == [row(2, u="6f1c", b="aGk=", l="[1,2]")]
+    (tmp_path / "a.csv").write_text("u,b\n6f1c,aGk=\n")
+    output = sync(FILES, catalog("orders", {"u": "uuid", "b": "binary"}), lane=lane)
+    assert output.rows == [row(2, u="6f1c", b="aGk=")]
+
+
+def test_json_of_any_shape_is_a_text_in_a_batch_and_part_of_a_record(
+    sync: Sync, catalog: Catalog, lane: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text('j\n"{""k"": [1]}"\nno json\n""\nnull\n2.50\n')
+    orders = catalog("orders", {"j": "string"})
+    orders["streams"][0]["schema"]["properties"]["j"]["x-dativo-encoding"] = "json"
+    texts = ['{"k": [1]}', '"no json"', None, None, "2.50"]
+    values = [{"k": [1]}, "no json", None, None, 2.5]
+    assert sync(FILES, orders, lane=lane).column("j") == (texts if lane == "arrow" else values)
+
+
+def test_objects_and_arrays_with_typed_members_travel_as_records_in_either_lane(
+    sync: Sync, catalog: Catalog, lane: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text('id,l\n1,"[1,2]"\n2,none\n3,""\n')
+    output = sync(FILES, catalog("orders", {"id": "long", "l": "list"}), lane=lane)
+    assert [r["l"] for r in output.raw] == [[1, 2], "none", None]
+    assert not output.batched
 
 
 def test_a_stream_without_selected_columns_still_says_which_records_there_are(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +28,8 @@ _ARROW = {
     "double": pa.float64(),
     "boolean": pa.bool_(),
     "string": pa.string(),
+    "json": pa.string(),
+    "nested": pa.string(),
     "date": pa.date32(),
     "time": pa.time64("us"),
     "timestamp": pa.timestamp("us"),
@@ -51,8 +54,8 @@ def arrow_type(word: str) -> pa.DataType:
 
 def cast_texts(texts: pa.Array, word: str) -> Typed:
     """A column's texts (NULL where the file says so) as values of its type."""
-    if word == "string":
-        return Typed(texts, [])
+    if word in _TEXTS:
+        return Typed(_TEXTS[word](texts), [])
     target = arrow_type(word)
     if word != "time":  # which Arrow cannot cast from text
         try:
@@ -162,6 +165,29 @@ def _finite(texts: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_finite(values), values, None)
 
 
+def _null_if_empty(texts: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(texts, ""), None, texts)
+
+
+def _json_texts(texts: pa.Array) -> pa.Array:
+    """JSON stays, null is NULL, and what is no JSON becomes a JSON string."""
+    return pa.array([_json_text(text) for text in texts.to_pylist()], pa.string())
+
+
+def _json_text(text: str | None) -> str | None:
+    if not text:
+        return None
+    try:
+        return None if msgspec.json.decode(text) is None else text
+    except msgspec.DecodeError:
+        return msgspec.json.encode(text).decode()
+
+
+_TEXTS: dict[str, Callable[[pa.Array], pa.Array]] = {
+    "string": _same,
+    "nested": _null_if_empty,
+    "json": _json_texts,
+}
 _CLEAN: dict[str, Callable[[pa.Array], pa.Array]] = {
     "long": _clean_long,
     "double": _clean_double,

@@ -14,6 +14,9 @@ SOURCE_RECORD = "_sdc_source_lineno"
 TYPE_KEYWORD = "x-dativo-type"
 """Carries the column's type where the JSON Schema was written by Dativo; wins over `type` and `format`."""
 
+ENCODING_KEYWORD = "x-dativo-encoding"
+"""json: an object or array of unknown shape, kept as JSON text."""
+
 PROVENANCE: dict[str, dict[str, Any]] = {
     SOURCE_FILE: {"type": ["string", "null"], TYPE_KEYWORD: "string"},
     SOURCE_RECORD: {"type": ["integer", "null"], TYPE_KEYWORD: "long"},
@@ -29,8 +32,12 @@ _WORDS = {
     "time": "time",
     "timestamp": "timestamp",
     "timestamptz": "timestamptz",
+    "struct": "nested",
+    "list": "nested",
+    "map": "nested",
 }
-"""Types that a CSV value is converted to; all others (uuid, binary, struct, ...) travel as text, as the file has them."""
+"""Types that a CSV value is converted to; all others (uuid, binary) travel as text, as the file has them."""
+_MEMBERS = ("properties", "items", "additionalProperties")
 _FORMATS = {"date": "date", "time": "time", "date-time": "timestamptz"}
 _DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 _MAX_PRECISION = 38
@@ -42,7 +49,8 @@ class Column:
 
     name: str
     type: str
-    """long, double, boolean, string, date, time, timestamp, timestamptz or decimal(p,s)."""
+    """long, double, boolean, string, date, time, timestamp, timestamptz, decimal(p,s); json for JSON text of any shape,
+    nested for JSON text that the target makes an object or array with typed members of."""
     required: bool = False
 
 
@@ -59,18 +67,22 @@ def columns_of(schema: Mapping[str, Any], keys: Iterable[str] = ()) -> tuple[Col
 def type_of(definition: Mapping[str, Any]) -> str:
     """Our word for the type of a JSON Schema property."""
     word = definition.get(TYPE_KEYWORD)
+    if definition.get(ENCODING_KEYWORD) == "json":
+        return "json"
     if isinstance(word, str):
         return _WORDS.get(word) or _decimal(word) or "string"
-    kinds = [k for k in _kinds(definition) if k != "null"]
-    if kinds == ["integer"]:
-        return "long"
-    if "number" in kinds and set(kinds) <= {"number", "integer"}:
-        return _decimal_of_keywords(definition) or "double"
-    if kinds == ["boolean"]:
-        return "boolean"
-    if kinds == ["string"]:
-        return _FORMATS.get(definition.get("format", "")) or _decimal_of_keywords(definition) or "string"
-    return "string"
+    return _type_of_kinds({k for k in _kinds(definition) if k != "null"}, definition)
+
+
+def _type_of_kinds(kinds: set[str], definition: Mapping[str, Any]) -> str:
+    if not kinds or kinds & {"object", "array"}:
+        return "nested" if any(isinstance(definition.get(m), dict) for m in _MEMBERS) else "json"
+    if kinds == {"integer", "number"}:
+        kinds = {"number"}
+    kind = next(iter(kinds)) if len(kinds) == 1 else "string"
+    form = definition.get("format", "")
+    plain = {"integer": "long", "number": "double", "boolean": "boolean"}.get(kind) or _FORMATS.get(form, "string")
+    return (_decimal_of_keywords(definition) if plain in {"double", "string"} else None) or plain
 
 
 def decimal_parameters(word: str) -> tuple[int, int] | None:

@@ -23,6 +23,7 @@ from tap_kit.tap import selected_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
     from singer_sdk.helpers.types import Context
@@ -87,7 +88,7 @@ class CsvStream(Stream):
         """Extract. The lane writes the messages, so that nothing is left for the SDK to write."""
         todo = self._to_read()
         if todo:
-            with open_lane(self.config, self.name, selected_schema(self), self._kit_tap.lines) as lane:
+            with self._lane() as lane:
                 for file in todo:
                     if self._is_enough:
                         break
@@ -95,6 +96,14 @@ class CsvStream(Stream):
                 lane.flush()
         self._write_state()
         return ()
+
+    def _lane(self) -> AbstractContextManager[Lane]:
+        """The configured lane; RECORD where there are objects and arrays, which only the target can take apart."""
+        schema = selected_schema(self)
+        types = {column.name: column.type for column in columns_of(schema)}
+        config = {} if "nested" in types.values() else self.config
+        json_columns = {name for name, word in types.items() if word in {"json", "nested"}}
+        return open_lane(config, self.name, schema, self._kit_tap.lines, json_columns)
 
     @cached_property
     def _files(self) -> tuple[list[SourceFile], list[str]]:

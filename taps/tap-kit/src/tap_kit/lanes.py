@@ -12,7 +12,7 @@ from singer_arrow import ENCODING, ENCODING_FORMAT, BatchWriter, batch_directory
 from tap_kit.errors import TapError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -63,9 +63,19 @@ class Lane(Protocol):
 
 
 @contextmanager
-def open_lane(config: Mapping[str, Any], stream: str, schema: Mapping[str, Any], lines: LineWriter) -> Iterator[Lane]:
-    """The lane that the tap's `batch_config` asks for; `schema` is the one in the stream's SCHEMA message."""
-    records = RecordLane(stream, schema, lines)
+def open_lane(
+    config: Mapping[str, Any],
+    stream: str,
+    schema: Mapping[str, Any],
+    lines: LineWriter,
+    json_columns: Collection[str] = (),
+) -> Iterator[Lane]:
+    """The lane that the tap's `batch_config` asks for.
+
+    `schema` is the one in the stream's SCHEMA message; `json_columns` have JSON text, which is part of the record in a
+    RECORD and a text in a batch.
+    """
+    records = RecordLane(stream, schema, lines, json_columns)
     root = arrow_root(config)
     if root is None:
         yield records
@@ -101,10 +111,12 @@ def arrow_root(config: Mapping[str, Any]) -> str | None:
 class RecordLane:
     """RECORD lines."""
 
-    def __init__(self, stream: str, schema: Mapping[str, Any], lines: LineWriter) -> None:
+    def __init__(
+        self, stream: str, schema: Mapping[str, Any], lines: LineWriter, json_columns: Collection[str] = ()
+    ) -> None:
         from tap_kit.records import RecordEncoder
 
-        self._encoder = RecordEncoder(stream, schema)
+        self._encoder = RecordEncoder(stream, schema, json_columns)
         self._lines = lines
 
     def write(self, rows: pa.Table, misfits: Sequence[Misfit] = ()) -> None:

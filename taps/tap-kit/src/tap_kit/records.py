@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tap_kit.lanes import Misfit
 
@@ -19,14 +19,16 @@ class RecordEncoder:
     """Encodes rows of one stream as `{"type":"RECORD","stream":…,"record":{…}}`, NULLs included.
 
     Timestamps with a zone end in Z, those without have none; decimals keep every digit, as a JSON number when the
-    schema's type says number and as a string otherwise.
+    schema's type says number and as a string otherwise. In the columns of `json_columns` texts are JSON and become part
+    of the record; one that is no JSON stays a string.
     """
 
-    def __init__(self, stream: str, schema: Mapping[str, Any]) -> None:
+    def __init__(self, stream: str, schema: Mapping[str, Any], json_columns: Collection[str] = ()) -> None:
         self._envelope = msgspec.defstruct(
             "Record", [("type", str), ("stream", str), ("record", Any)], gc=False, frozen=True
         )
         self._stream = stream
+        self._json_columns = json_columns
         self._decimal_texts = {name for name, p in schema["properties"].items() if not _says_number(p)}
         self._encoder = msgspec.json.Encoder(decimal_format="number")
         self._rows: dict[tuple[str, ...], Any] = {}
@@ -60,7 +62,20 @@ class RecordEncoder:
         values = rows[name]
         if pa.types.is_decimal(values.type) and name in self._decimal_texts:
             return python_values(pc.cast(values, pa.string()))
+        if name in self._json_columns:
+            return [_embedded(text) for text in python_values(values)]
         return python_values(values)
+
+
+def _embedded(text: str | None) -> msgspec.Raw | str | None:
+    """A JSON text as what it says."""
+    if text is None:
+        return None
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    return msgspec.Raw(text.encode())
 
 
 def python_values(values: pa.ChunkedArray) -> list[Any]:
