@@ -120,3 +120,9 @@ def test_only_the_last_hundred_reports_are_kept(project: Any) -> None:
         (runs / f"00000000-0000-7000-8000-{n:012}.json").write_text("{}")
     project.run(project.job())
     assert len(list(runs.glob("*.json"))) == 100
+
+
+def test_a_mirror_that_cannot_be_written_does_not_change_the_result(project: Any) -> None:
+    (project.root / "state/acme/orders/state.json").mkdir(parents=True)
+    assert project.run(project.job()) == 0
+    assert "cannot be written" in project.last("state_not_written")["message"]

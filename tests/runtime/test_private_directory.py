@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dativo.errors import DativoError
 from dativo.runtime import private_directory as subject
 
 KILLED = """
@@ -66,3 +67,10 @@ def test_little_shared_memory_means_the_disk(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(subject, "MIN_FREE_BYTES", 1)
     with subject.private_directory("r1", {"TMPDIR": str(tmp_path)}) as directory:
         assert directory.parent == tmp_path / "shm"
+
+
+def test_a_place_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    told = r"(?s)private directory cannot be made.*TMPDIR="
+    with pytest.raises(DativoError, match=told), subject.private_directory("r1", {"TMPDIR": str(tmp_path / "file")}):
+        pass

@@ -112,12 +112,18 @@ class Execution:
             for warning in prepared.environment.warnings:
                 log.say("warning", warning, level="warning")
             report = self._run_locked(prepared, run_id, log)
-            runs = state_dir / "runs"
-            reports.write(report, run_report.path_of(runs, run_id))
+            self._keep(report, prepared, state_dir / "runs", log)
+        return report
+
+    def _keep(self, report: RunReport, prepared: PreparedJob, runs: Path, log: JobLog) -> None:
+        try:
+            reports.write(report, run_report.path_of(runs, report.run_id))
             run_report.prune(runs)
             if not self._options.dry_run:
                 mirror.refresh(prepared, report, self._options.root)
-        return report
+        except OSError as e:
+            # The lake holds what counts; the exit code is that of the run.
+            log.say("state_not_written", f"{e.filename or runs}: cannot be written: {e.strerror}", level="error")
 
     def _run_locked(self, prepared: PreparedJob, run_id: str, log: JobLog) -> RunReport:
         started_at = run_report.now()

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dativo.errors import DativoError
 from dativo.runtime.locks import try_lock
 
 if TYPE_CHECKING:
@@ -35,8 +36,14 @@ def private_directory(run_id: str, environ: Mapping[str, str]) -> Iterator[Path]
     for base in bases:
         remove_dead(base)
     directory = bases[0] / f"{_prefix()}{run_id}"
-    directory.mkdir(mode=0o700)
-    owner = os.open(directory / _OWNER, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        directory.mkdir(mode=0o700)
+        owner = os.open(directory / _OWNER, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as e:
+        raise DativoError(
+            f"{directory}: the run's private directory cannot be made: {e.strerror}",
+            "free space there, or name another place: TMPDIR=<directory> dativo run ...",
+        ) from e
     try_lock(owner)
     try:
         yield directory
