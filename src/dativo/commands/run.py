@@ -114,7 +114,8 @@ def say_refused(problem: DativoError, log: RunLog) -> None:
     if isinstance(problem, InvalidConfiguration):
         for finding in problem.findings:
             log.emit(Event("finding", finding.severity, as_text(finding), as_json(finding)))
-        message = f"nothing was started: {len(problem.findings)} findings"
+        count = len(problem.findings)
+        message = f"nothing was started: {count} {'finding' if count == 1 else 'findings'}"
     else:
         message = str(problem)
     log.emit(Event("run_refused", "error", message, {"exit_code": problem.exit_code, "retryable": False}))
