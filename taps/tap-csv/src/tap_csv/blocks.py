@@ -189,6 +189,8 @@ class BlockReader:
                 cut = len(self._rest) if self._at_end else last_record_end(self._rest, quotes)
                 if cut or self._at_end:
                     break
+                # A record longer than the block: every look starts at its beginning, so let there be few of them.
+                self._block_bytes = min(self._block_bytes * 2, _LARGEST_BLOCK_BYTES)
                 self._fill(quotes)
             if self._at_end:
                 self._refuse_open_quote(quotes)
