@@ -8,10 +8,12 @@ from typing import IO, TYPE_CHECKING, Any
 from target_iceberg import load_plan, run_report
 from target_iceberg.errors import InterruptedRun, PartialPublishError, TargetError
 from target_iceberg.run_report import Failure, RunReport, now
+from target_iceberg.singer import idle
 from target_iceberg.singer.log import event
 
 if TYPE_CHECKING:
     from target_iceberg.load_plan import LoadPlan
+    from target_iceberg.run_report import Outcome
     from target_iceberg.singer.finish import Finish
     from target_iceberg.singer.ledger import Ledger
     from target_iceberg.singer.run import Run
@@ -30,41 +32,20 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
         TargetError: nothing, or less than all, was published.
         InterruptedRun: a signal ended the run.
     """
-    from target_iceberg.singer import idle
     from target_iceberg.singer.framing import read_blocks
     from target_iceberg.singer.run import Run
 
+
     plan = _plan(settings)
     run = Run(settings, plan, ledger)
-    dry_run = os.environ.get(DRY_RUN_ENV) == "1"
-    report = RunReport(
-        run_id=run.run_id,
-        tenant=plan.tenant if plan else None,
-        job=plan.job if plan else None,
-        outcome="failed",
-        started_at=now(),
-        ended_at="",
-        dry_run=dry_run,
-    )
-    report.failure = Failure(
-        failure_class="internal", message="the target ended unexpectedly; its last messages say why"
-    )
-    finish: Finish | None = None
+    report = _begin(run, plan)
+    ending = _Ending()
     try:
         run.read(read_blocks(source))
         _require_end(run)
-        run.open_streams_with_news()
-        if idle.is_idle(run):
-            idle.conclude(run, report)
-            report.outcome, report.failure = "dry_run" if dry_run else "unchanged", None
-        else:
-            from target_iceberg.singer.finish import Finish
-
-            finish = Finish(run, report, dry_run=dry_run)
-            report.outcome, report.failure = finish.conclude(), None
-        if not dry_run:
+        report.outcome, report.failure = ending.conclude(run, report), None
+        if not report.dry_run:
             ledger.release()
-        return run.line_counts
     except TargetError as e:
         if isinstance(e, PartialPublishError):
             report.outcome = "partial"
@@ -82,11 +63,58 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
     finally:
         run.close()
         if report.outcome in ("failed", "withheld", "dry_run"):
-            _discard(run, finish)
+            ending.discard(run)
         run.report_unplanned()
         report.run_id, report.ended_at = run.run_id, now()
         if plan is not None:
             run_report.write(report, load_plan.project_root() / plan.state_dir / "runs" / f"{run.run_id}.json")
+    return run.line_counts
+
+
+def _begin(run: Run, plan: LoadPlan | None) -> RunReport:
+    """The report of a run that has not got anywhere yet; whatever ends it leaves a report behind."""
+    report = RunReport(
+        run_id=run.run_id,
+        tenant=plan.tenant if plan else None,
+        job=plan.job if plan else None,
+        outcome="failed",
+        started_at=now(),
+        ended_at="",
+        dry_run=os.environ.get(DRY_RUN_ENV) == "1",
+    )
+    message = "the target ended unexpectedly; its last messages say why"
+    report.failure = Failure(failure_class="internal", message=message)
+    return report
+
+
+class _Ending:
+    """How a run is brought to its end, and what of it must be removed when that fails."""
+
+    def __init__(self) -> None:
+        self._finish: Finish | None = None
+
+    def conclude(self, run: Run, report: RunReport) -> Outcome:
+        """Publish what may be published; loads the libraries for it only when there is something."""
+        run.open_streams_with_news()
+        if idle.is_idle(run):
+            idle.conclude(run, report)
+            return "dry_run" if report.dry_run else "unchanged"
+        from target_iceberg.singer.finish import Finish
+
+        self._finish = Finish(run, report, dry_run=report.dry_run)
+        return self._finish.conclude()
+
+    def discard(self, run: Run) -> None:
+        """Remove staged files where no commit was attempted; what cannot be removed is found by `dativo clean`."""
+        try:
+            if self._finish is not None:
+                self._finish.settle()
+                self._finish.discard()
+            else:
+                for sink in run.sinks.values():
+                    sink.discard()
+        except TargetError as e:
+            event("staged_files_left", f"staged files could not be removed: {e}", level="warning")
 
 
 def _require_end(run: Run) -> None:
@@ -105,19 +133,6 @@ def _plan(settings: Settings) -> LoadPlan | None:
         return load_plan.read(settings.load_plan) if settings.load_plan else None
     except load_plan.LoadPlanError as e:
         raise TargetError(str(e), "configuration") from e
-
-
-def _discard(run: Run, finish: Any) -> None:
-    """Remove staged files where no commit was attempted; what cannot be removed now is found by `dativo clean`."""
-    try:
-        if finish is not None:
-            finish.settle()
-            finish.discard()
-        else:
-            for sink in run.sinks.values():
-                sink.discard()
-    except TargetError as e:
-        event("staged_files_left", f"staged files could not be removed: {e}", level="warning")
 
 
 def _broken_key(run: Run) -> bool:
