@@ -71,6 +71,13 @@ def test_what_the_user_can_mend_is_said_without_a_traceback(
     assert "Traceback" not in done.stderr
 
 
+def test_settings_that_the_tap_does_not_have_are_told_and_not_shown(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id\n1\n")
+    done = run({"files": [{"path": "a.csv"}], "stream_maps": {}, "quotchar": "'"})
+    assert "does not know, and ignores: quotchar, stream_maps" in done.stderr
+    assert "stream_maps" not in run({"files": [{"path": "a.csv"}]}, "--about").stdout
+
+
 def test_log_lines_are_json_objects_on_demand(run: Any, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,name\n1,x\n")
     (tmp_path / "bad.csv").write_text("id,name\n1\n")

@@ -48,6 +48,14 @@ class Tap(SdkTap):
         entries = catalog.get("streams", []) if isinstance(catalog, dict) else []
         self._schemas = {entry.get("stream") or entry.get("tap_stream_id"): entry.get("schema") for entry in entries}
         super().__init__(catalog=catalog, setup_mapper=setup_mapper, **kwargs)
+        unknown = sorted(set(self.config) - set(self.config_jsonschema["properties"]))
+        if unknown:
+            message = f"settings that {self.name} does not know, and ignores: {', '.join(unknown)}"
+            logs.event(self.logger, "settings_ignored", message, level=logging.WARNING, settings=unknown)
+
+    @classmethod
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        """Add nothing: the SDK would add settings of stream maps and flattening, which our lanes do not have."""
 
     def catalog_schema(self, stream: str) -> dict[str, Any] | None:
         """JSON Schema of a stream exactly as the given catalog has it; None when it has none."""
