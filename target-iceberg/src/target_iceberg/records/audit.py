@@ -39,7 +39,12 @@ class StagedRows:
         file_columns: name in the files of a column that is called otherwise in the plan.
     """
 
-    def __init__(self, files: Sequence[Any], open_file: Callable[[Any], Any] | None = None, file_columns: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[Any],
+        open_file: Callable[[Any], Any] | None = None,
+        file_columns: Mapping[str, str] | None = None,
+    ) -> None:
         self._files = list(files)
         self._open = open_file or (lambda file: file)
         self._names = dict(file_columns or {})
@@ -61,7 +66,9 @@ class StagedRows:
                     yield batch.select(names).rename_columns(list(columns))
 
 
-def audit(plan: StreamPlan, rows: StagedRows, *, now: dt.datetime | None = None, unique_key: bool | None = None) -> list[RuleCount]:
+def audit(
+    plan: StreamPlan, rows: StagedRows, *, now: dt.datetime | None = None, unique_key: bool | None = None
+) -> list[RuleCount]:
     """Broken table rules, in the order of the plan; an empty list when all hold.
 
     Args:
@@ -83,7 +90,14 @@ def _key_rule(plan: StreamPlan) -> Rule:
 
 
 def _finding(rule: Rule, records: int, message: str) -> RuleCount:
-    return RuleCount(rule=rule.name, column=", ".join(rule.columns) or None, kind=rule.kind, severity=rule.severity, records=records, example=message)
+    return RuleCount(
+        rule=rule.name,
+        column=", ".join(rule.columns) or None,
+        kind=rule.kind,
+        severity=rule.severity,
+        records=records,
+        example=message,
+    )
 
 
 def _unique(plan: StreamPlan, rule: Rule, rows: StagedRows, now: dt.datetime) -> RuleCount | None:  # noqa: ARG001 - all audits are called alike
@@ -95,8 +109,18 @@ def _unique(plan: StreamPlan, rule: Rule, rows: StagedRows, now: dt.datetime) ->
     if duplicates <= limit:
         return None
     classified = classified_names(plan.columns)
-    shown = ", ".join(f"{name} = {MASK if name in classified else value_json(example, name, False)}" for name in rule.columns) if example else ""
-    return _finding(rule, duplicates, f"{duplicates:,} rows repeat a value that must be unique" + (f", e.g. {shown}" if shown else ""))
+    shown = (
+        ", ".join(
+            f"{name} = {MASK if name in classified else value_json(example, name, False)}" for name in rule.columns
+        )
+        if example
+        else ""
+    )
+    return _finding(
+        rule,
+        duplicates,
+        f"{duplicates:,} rows repeat a value that must be unique" + (f", e.g. {shown}" if shown else ""),
+    )
 
 
 def count_duplicates(rows: StagedRows, columns: Sequence[str]) -> tuple[int, pa.Table | None]:
@@ -112,10 +136,12 @@ def count_duplicates(rows: StagedRows, columns: Sequence[str]) -> tuple[int, pa.
         hashes.sort()
         again = hashes[1:][hashes[1:] == hashes[:-1]]
         duplicates += len(again)
-        suspects.append(np.unique(again)[:_MAX_VERIFIED])
+        suspects.append(
+            again[np.concatenate(([True], again[1:] != again[:-1]))][:_MAX_VERIFIED] if len(again) else again
+        )
     if not duplicates:
         return 0, None
-    collisions, example = _verify(rows, columns, np.concatenate(suspects)[:_MAX_VERIFIED])
+    collisions, example = _verify(rows, columns, np.sort(np.concatenate(suspects)[:_MAX_VERIFIED]))
     return duplicates - collisions, example
 
 
@@ -162,7 +188,8 @@ def _verify(rows: StagedRows, columns: Sequence[str], suspects: npt.NDArray[np.u
     with duckdb.connect() as connection:
         for batch in rows.batches(columns):
             complete = _complete(batch)
-            hit = np.isin(_hash(connection, batch), suspects)
+            hashes = _hash(connection, batch)
+            hit = suspects[np.minimum(np.searchsorted(suspects, hashes), len(suspects) - 1)] == hashes
             if hit.any():
                 kept.append(complete.filter(pa.array(hit)))
         table = pa.concat_tables(kept)
@@ -172,8 +199,10 @@ def _verify(rows: StagedRows, columns: Sequence[str], suspects: npt.NDArray[np.u
         counted = connection.execute(query).fetchone()
         assert counted  # an aggregate has one row
         repeated = table.num_rows - len(suspects) - int(counted[1] or 0)
-        example = connection.execute(f"SELECT min(r) FROM (SELECT row_number() OVER () - 1 AS r, count(*) OVER (PARTITION BY {names}) AS n FROM kept) "  # noqa: S608
-                                     "WHERE n > 1").fetchone()
+        example = connection.execute(
+            f"SELECT min(r) FROM (SELECT row_number() OVER () - 1 AS r, count(*) OVER (PARTITION BY {names}) AS n FROM kept) "  # noqa: S608
+            "WHERE n > 1"
+        ).fetchone()
     return repeated, table.slice(example[0], 1) if example and example[0] is not None else None
 
 
@@ -203,7 +232,9 @@ def _freshness(plan: StreamPlan, rule: Rule, rows: StagedRows, now: dt.datetime)
     if age_s <= max_age_s:
         return None
     when = MASK if set(rule.columns) & classified_names(plan.columns) else newest.isoformat()
-    return _finding(rule, rows.count(), f"the newest value, {when}, is {age_s:,.0f} s old; at most {max_age_s:,} s are allowed")
+    return _finding(
+        rule, rows.count(), f"the newest value, {when}, is {age_s:,.0f} s old; at most {max_age_s:,} s are allowed"
+    )
 
 
 def _moment(value: dt.datetime | dt.date | None) -> dt.datetime | None:
@@ -216,6 +247,8 @@ def _moment(value: dt.datetime | dt.date | None) -> dt.datetime | None:
 
 
 AUDITS: dict[str, Callable[[StreamPlan, Rule, StagedRows, dt.datetime], RuleCount | None]] = {
-    "unique": _unique, "row_count": _row_count, "freshness": _freshness,
+    "unique": _unique,
+    "row_count": _row_count,
+    "freshness": _freshness,
 }
 """Audit by `Rule.kind`."""

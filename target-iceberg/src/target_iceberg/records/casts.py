@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from target_iceberg.records.scalars import DAY_MICROSECONDS, FIRST_MICROSECOND, LAST_MICROSECOND
+from target_iceberg.records.clock import DAY_MICROSECONDS, FIRST_MICROSECOND, LAST_MICROSECOND
 from target_iceberg.types import arrow_type
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _integer(array: pa.Array, column: Column) -> pa.Array:
         # Beyond 2**53 the double is not the number that was written.
         limits = pc.min_max(array)
         low, high = limits["min"].as_py(), limits["max"].as_py()
-        _require(low is None or (-_EXACT_FLOAT <= low and high <= _EXACT_FLOAT), "not exact")
+        _require(low is None or max(-low, high) <= _EXACT_FLOAT, "not exact")
     if pa.types.is_decimal(array.type):
         array = array.cast(pa.decimal256(76, array.type.scale)).cast(pa.decimal256(76, 0))
         return array.cast(pa.int64()).cast(arrow_type(column))
@@ -83,12 +83,15 @@ def _boolean(array: pa.Array, column: Column) -> pa.Array:
     return array.cast(arrow_type(column))
 
 
-def _date(array: pa.Array, column: Column) -> pa.Array:
+def _date(array: pa.Array, column: Column) -> pa.Array:  # noqa: ARG001 - all casts are called alike
     t = array.type
     if pa.types.is_timestamp(t):
         _require(t.tz is None or t.tz in _UTC_NAMES, "an offset")
         days = array.cast(pa.timestamp(t.unit)).cast(pa.date32(), safe=False)
-        _require(pc.all(pc.equal(days.cast(pa.timestamp(t.unit)), array.cast(pa.timestamp(t.unit)))).as_py() is not False, "a time of day")
+        _require(
+            pc.all(pc.equal(days.cast(pa.timestamp(t.unit)), array.cast(pa.timestamp(t.unit)))).as_py() is not False,
+            "a time of day",
+        )
         return _in_years(days)
     if pa.types.is_string(t):
         try:
@@ -102,7 +105,11 @@ def _date(array: pa.Array, column: Column) -> pa.Array:
 def _time(array: pa.Array, column: Column) -> pa.Array:
     t = array.type
     if pa.types.is_string(t):
-        _require(pc.all(pc.match_substring_regex(array, r"^\d{2}:\d{2}(:\d{2}(\.\d+)?)?" + _ZERO_OFFSET[:-1] + "?$")).as_py() is not False, "not times")
+        _require(
+            pc.all(pc.match_substring_regex(array, r"^\d{2}:\d{2}(:\d{2}(\.\d+)?)?" + _ZERO_OFFSET[:-1] + "?$")).as_py()
+            is not False,
+            "not times",
+        )
         bare = _cut_fraction(pc.replace_substring_regex(array, _ZERO_OFFSET, ""))
         moments = pc.binary_join_element_wise("1970-01-01T", bare, "").cast(_NAIVE)
         return moments.cast(pa.int64()).cast(pa.time64("us"))
@@ -114,7 +121,7 @@ def _cut_fraction(array: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(array, r"(\.\d{6})\d+", r"\1")
 
 
-def _timestamptz(array: pa.Array, column: Column) -> pa.Array:
+def _timestamptz(array: pa.Array, column: Column) -> pa.Array:  # noqa: ARG001 - all casts are called alike
     t = array.type
     if pa.types.is_timestamp(t):
         return _in_years(array.cast(pa.timestamp("us", tz=t.tz), safe=t.unit != "ns").cast(_UTC))
@@ -131,7 +138,7 @@ def _timestamptz(array: pa.Array, column: Column) -> pa.Array:
         return _in_years(bare.cast(_NAIVE)).cast(_UTC)
 
 
-def _timestamp(array: pa.Array, column: Column) -> pa.Array:
+def _timestamp(array: pa.Array, column: Column) -> pa.Array:  # noqa: ARG001 - all casts are called alike
     t = array.type
     if pa.types.is_timestamp(t):
         _require(t.tz is None or t.tz in _UTC_NAMES, "an offset")
@@ -153,7 +160,10 @@ def _in_years(array: pa.Array) -> pa.Array:
     unit, width = (DAY_MICROSECONDS, pa.int32()) if pa.types.is_date(array.type) else (1, pa.int64())
     limits = pc.min_max(array.cast(width))
     low, high = limits["min"].as_py(), limits["max"].as_py()
-    _require(low is None or (low * unit >= FIRST_MICROSECOND and high * unit <= LAST_MICROSECOND), "outside the years 1 to 9999")
+    _require(
+        low is None or (low * unit >= FIRST_MICROSECOND and high * unit <= LAST_MICROSECOND),
+        "outside the years 1 to 9999",
+    )
     return array
 
 
@@ -165,7 +175,7 @@ for _i, _c in enumerate(b"ABCDEF"):
 _HYPHENS = (8, 13, 18, 23)
 
 
-def _uuid(array: pa.Array, column: Column) -> pa.Array:
+def _uuid(array: pa.Array, column: Column) -> pa.Array:  # noqa: ARG001 - all casts are called alike
     if pa.types.is_fixed_size_binary(array.type) and array.type.byte_width == 16:
         return array.cast(pa.uuid())
     _require(pa.types.is_string(array.type), "not UUIDs")
@@ -190,10 +200,12 @@ def _bytes_of(array: pa.Array) -> Any:
     return np.frombuffer(array.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
 
 
-def _binary(array: pa.Array, column: Column) -> pa.Array:
+def _binary(array: pa.Array, column: Column) -> pa.Array:  # noqa: ARG001 - all casts are called alike
     if pa.types.is_string(array.type):
         try:
-            return pa.array([None if v is None else base64.b64decode(v, validate=True) for v in array.to_pylist()], pa.binary())
+            return pa.array(
+                [None if v is None else base64.b64decode(v, validate=True) for v in array.to_pylist()], pa.binary()
+            )
         except ValueError as e:
             raise pa.ArrowInvalid("not base64") from e
     _require(pa.types.is_binary(array.type) or pa.types.is_fixed_size_binary(array.type), "not binary")
@@ -201,7 +213,18 @@ def _binary(array: pa.Array, column: Column) -> pa.Array:
 
 
 CASTS: dict[str, Callable[[pa.Array, Column], pa.Array]] = {
-    "long": _integer, "int": _integer, "double": _double, "float": _float, "decimal": _decimal, "boolean": _boolean, "string": _string,
-    "date": _date, "time": _time, "timestamptz": _timestamptz, "timestamp": _timestamp, "uuid": _uuid, "binary": _binary,
+    "long": _integer,
+    "int": _integer,
+    "double": _double,
+    "float": _float,
+    "decimal": _decimal,
+    "boolean": _boolean,
+    "string": _string,
+    "date": _date,
+    "time": _time,
+    "timestamptz": _timestamptz,
+    "timestamp": _timestamp,
+    "uuid": _uuid,
+    "binary": _binary,
 }
 """Cast by `Column.type`; an Arrow type that has nothing in common with the column's raises ArrowInvalid."""

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from target_iceberg.records.columns import build
 from target_iceberg.records.formats import FORMATS
-from target_iceberg.records.scalars import Number, ValueRefused, converter, parsed
+from target_iceberg.records.scalars import converter
+from target_iceberg.records.values import Number, ValueRefused, parsed
 from target_iceberg.types import arrow_type, decimal_parameters
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class RuleProblem(ValueError):  # noqa: N818 - a finding about the plan
 
 def not_null(column: Column, argument: Any) -> Test:  # noqa: ARG001 - every kind compiles alike
     """A value is there."""
-    return pc.is_valid
+    return _is_valid
 
 
 def enum(column: Column, argument: Any) -> Test:
@@ -54,7 +55,9 @@ def pattern(column: Column, argument: Any) -> Test:
     try:
         pc.match_substring_regex(pa.array([""]), argument)
     except pa.ArrowInvalid as e:
-        raise RuleProblem(f"not a regular expression of RE2 (which has no look-around and no back references): {e}") from e
+        raise RuleProblem(
+            f"not a regular expression of RE2 (which has no look-around and no back references): {e}"
+        ) from e
     return lambda values: pc.match_substring_regex(values, argument)
 
 
@@ -96,14 +99,26 @@ def format_(column: Column, argument: Any) -> Test:
 
 
 CHECKS: dict[str, Callable[[Column, Any], Test]] = {
-    "not_null": not_null, "enum": enum, "pattern": pattern, "minimum": minimum, "maximum": maximum,
-    "min_length": min_length, "max_length": max_length, "format": format_,
+    "not_null": not_null,
+    "enum": enum,
+    "pattern": pattern,
+    "minimum": minimum,
+    "maximum": maximum,
+    "min_length": min_length,
+    "max_length": max_length,
+    "format": format_,
 }
 """Check by `Rule.kind`."""
 
 MESSAGES: dict[str, str] = {
-    "not_null": "NULL where a value must be", "enum": "not one of {0}", "pattern": "does not match {0}", "minimum": "less than {0}",
-    "maximum": "greater than {0}", "min_length": "shorter than {0}", "max_length": "longer than {0}", "format": "not written as {0}",
+    "not_null": "NULL where a value must be",
+    "enum": "not one of {0}",
+    "pattern": "does not match {0}",
+    "minimum": "less than {0}",
+    "maximum": "greater than {0}",
+    "min_length": "shorter than {0}",
+    "max_length": "longer than {0}",
+    "format": "not written as {0}",
 }
 """What a broken rule says; {0} is the rule's argument."""
 
@@ -123,6 +138,10 @@ def _storage(values: Any) -> Any:
     if isinstance(values, pa.ChunkedArray):
         return pa.chunked_array([c.storage for c in values.chunks], values.type.storage_type)
     return values.storage
+
+
+def _is_valid(values: Any) -> Any:
+    return pc.is_valid(values)
 
 
 def _all_pass(values: Any) -> Any:
@@ -180,7 +199,11 @@ def _require_text(column: Column) -> None:
 
 
 def _length(column: Column) -> Callable[[Any], Any]:
-    lengths = {"string": pc.utf8_length, "binary": pc.binary_length, "list": pc.list_value_length}
+    lengths: dict[str, Callable[[Any], Any]] = {
+        "string": pc.utf8_length,
+        "binary": pc.binary_length,
+        "list": pc.list_value_length,
+    }
     if column.type not in lengths:
         raise RuleProblem(f"a column of type {column.type} has no length")
     return lengths[column.type]

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from target_iceberg.records.casts import CASTS
 from target_iceberg.records.likely import likely
-from target_iceberg.records.scalars import ValueRefused, compact_json, converter, parsed
+from target_iceberg.records.scalars import compact_json, converter
+from target_iceberg.records.values import ValueRefused, parsed
 from target_iceberg.types import arrow_type, decimal_parameters
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def coerce(array: pa.Array, column: Column, scalar: bool = True) -> Coerced:
     if column.type in _NESTED and array.type.id in _NESTED_IDS[column.type]:
         return _NESTED[column.type](array, column, scalar)
     if column.encoding == "json":
-        return _json(array, scalar)
+        return _json(array, column, scalar)
     if array.type == wanted:
         return Coerced(array)
     if pa.types.is_null(array.type):
@@ -100,7 +101,7 @@ def _cast(array: pa.Array, column: Column, cast: Callable[[pa.Array, Column], pa
         return Coerced(cast(array, column))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         fits = likely(array, column) if len(array) > _LEAF_ROWS else None
-    if fits is not None and 0 < fits.true_count:
+    if fits is not None and fits.true_count > 0:
         try:
             taken = cast(pc.if_else(fits, array, pa.scalar(None, array.type)), column)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -114,7 +115,7 @@ def _halved(array: pa.Array, column: Column, cast: Callable[[pa.Array, Column], 
     if scalar and len(array) <= _LEAF_ROWS:
         return _each(array, column)
     if len(array) <= 1:
-        return Coerced(pa.nulls(len(array), arrow_type(column)), dict.fromkeys(range(len(array)), ""))
+        return _all_bad(array, column)
     step = -(-len(array) // _PARTS)
     return _joined([_cast(array.slice(i, step), column, cast, scalar) for i in range(0, len(array), step)])
 
@@ -126,7 +127,9 @@ def _completed(taken: pa.Array, array: pa.Array, rest: Any, column: Column, scal
     each = _each(array.take(pa.array(rest)), column)
     order = np.arange(len(array))
     order[rest] = len(array) + np.arange(len(rest))
-    return Coerced(pa.concat_arrays([taken, each.array]).take(pa.array(order)), {int(rest[i]): m for i, m in each.bad.items()})
+    return Coerced(
+        pa.concat_arrays([taken, each.array]).take(pa.array(order)), {int(rest[i]): m for i, m in each.bad.items()}
+    )
 
 
 def _joined(parts: Iterable[Coerced]) -> Coerced:
@@ -141,34 +144,35 @@ def _joined(parts: Iterable[Coerced]) -> Coerced:
 def _each(array: pa.Array, column: Column) -> Coerced:
     """Scalar definition for every value."""
     convert = converter(column)
-    values: list[Any] = []
+    return _by_value(array, lambda value: convert(parsed(value)), column)
+
+
+def _by_value(array: pa.Array, convert: Callable[[Any], Any], column: Column) -> Coerced:
     bad: dict[int, str] = {}
-    for i in range(len(array)):
-        try:
-            value = array[i].as_py()
-            values.append(None if value is None else convert(parsed(value)))
-        except ValueRefused as e:
-            bad[i] = str(e)
-            values.append(None)
-        except (ValueError, OverflowError):  # e.g. a date after the year 9999, which Python cannot hold
-            bad[i] = "outside the years 1 to 9999" if pa.types.is_temporal(array.type) else "cannot be read"
-            values.append(None)
-    return Coerced(build(values, column), bad)
+    return Coerced(build([_value(array, i, convert, bad) for i in range(len(array))], column), bad)
 
 
-def _json(array: pa.Array, scalar: bool) -> Coerced:
+def _value(array: pa.Array, row: int, convert: Callable[[Any], Any], bad: dict[int, str]) -> Any:
+    """Converted value of a row, None if it is NULL or noted as bad."""
+    try:
+        value = array[row].as_py()
+        return None if value is None else convert(value)
+    except ValueRefused as e:
+        bad[row] = str(e)
+    except (ValueError, OverflowError):  # e.g. a date after the year 9999, which Python cannot hold
+        bad[row] = "outside the years 1 to 9999" if pa.types.is_temporal(array.type) else "cannot be read"
+    return None
+
+
+def _json(array: pa.Array, column: Column, scalar: bool) -> Coerced:
     """A column of JSON text: text is taken to be JSON already, anything else is written as JSON."""
-    if not pa.types.is_string(array.type):
-        return _each(array, _JSON_COLUMN) if scalar else Coerced(pa.nulls(len(array), pa.string()), dict.fromkeys(range(len(array)), ""))
-    values: list[str | None] = []
-    bad: dict[int, str] = {}
-    for i, text in enumerate(array.to_pylist()):
-        try:
-            values.append(None if text is None else compact_json(text))
-        except ValueRefused as e:
-            bad[i] = str(e)
-            values.append(None)
-    return Coerced(pa.array(values, pa.string()), bad)
+    if pa.types.is_string(array.type):
+        return _by_value(array, compact_json, column)
+    return _each(array, column) if scalar else _all_bad(array, column)
+
+
+def _all_bad(array: pa.Array, column: Column) -> Coerced:
+    return Coerced(pa.nulls(len(array), arrow_type(column)), dict.fromkeys(range(len(array)), ""))
 
 
 def _struct(array: pa.Array, column: Column, scalar: bool) -> Coerced:
@@ -179,7 +183,11 @@ def _struct(array: pa.Array, column: Column, scalar: bool) -> Coerced:
         # field() ignores the parent's offset-independent validity on purpose: what lies under a NULL is masked below.
         child = array.field(index) if index >= 0 else pa.nulls(len(array), arrow_type(member))
         if valid is not None:
-            child = pc.if_else(valid, child, pa.scalar(None, child.type)) if index >= 0 and not _extended(child.type) else child
+            child = (
+                pc.if_else(valid, child, pa.scalar(None, child.type))
+                if index >= 0 and not _extended(child.type)
+                else child
+            )
         got = coerce(child, member, scalar)
         children.append(got.array)
         bad.update({i: f"{member.name}: {m}" for i, m in got.bad.items() if i not in bad})
@@ -215,7 +223,9 @@ def _map(array: pa.Array, column: Column, scalar: bool) -> Coerced:
     filled = keys.array if not keys.array.null_count else pc.fill_null(keys.array, _any_value(keys.array.type))
     result = pa.MapArray.from_arrays(moved, filled, items.array, type=arrow_type(column), mask=mask)
     relative = offsets - offsets[0]
-    return Coerced(result, {**_parents(array, relative, items.bad, "value"), **_parents(array, relative, keys.bad, "key")})
+    return Coerced(
+        result, {**_parents(array, relative, items.bad, "value"), **_parents(array, relative, keys.bad, "key")}
+    )
 
 
 def _any_value(t: pa.DataType) -> pa.Scalar:
@@ -233,13 +243,9 @@ def _parents(array: pa.Array, offsets: Any, bad: dict[int, str], what: str) -> d
     return found
 
 
-def _json_column() -> Column:
-    from target_iceberg.load_plan import Column
-
-    return Column(name="json", type="string", encoding="json")
-
-
-_JSON_COLUMN = _json_column()
 _NESTED = {"struct": _struct, "list": _list, "map": _map}
-_NESTED_IDS = {"struct": {pa.struct([]).id}, "list": {pa.list_(pa.null()).id, pa.large_list(pa.null()).id, pa.list_(pa.null(), 1).id},
-               "map": {pa.map_(pa.string(), pa.null()).id}}
+_NESTED_IDS = {
+    "struct": {pa.struct([]).id},
+    "list": {pa.list_(pa.null()).id, pa.large_list(pa.null()).id, pa.list_(pa.null(), 1).id},
+    "map": {pa.map_(pa.string(), pa.null()).id},
+}

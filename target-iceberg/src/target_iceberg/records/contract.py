@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -71,20 +70,25 @@ class CompiledContract:
         problems: list[str] = []
         self._rules = [*_implied(plan), *_declared(plan, problems)]
         if problems:
-            raise TargetError(f"stream {plan.stream}: rules that cannot be executed: {'; '.join(problems)}", "configuration")
+            raise TargetError(
+                f"stream {plan.stream}: rules that cannot be executed: {'; '.join(problems)}", "configuration"
+            )
         self.rules: dict[str, CompiledRule] = {r.name: r for r in self._rules}
 
     def check(self, table: pa.Table) -> Verdict:
         """Judge a table as `Decoder` gives it."""
         verdict = Verdict(table)
         bad: npt.NDArray[np.bool_] | None = None
+        by_name: dict[str, npt.NDArray[np.bool_]] = {}
         for rule in self._rules:
             ok = rule.test(table)
             if pc.all(ok).as_py() is not False:
                 continue
             broken = ~pc.fill_null(ok, True).to_numpy(zero_copy_only=False)
+            # A rule of several columns is broken once by a row, however many of them break it.
+            by_name[rule.name] = by_name[rule.name] | broken if rule.name in by_name else broken
             into = verdict.counts if rule.severity == "error" else verdict.warnings
-            into[rule.name] = into.get(rule.name, 0) + int(broken.sum())
+            into[rule.name] = int(by_name[rule.name].sum())
             if rule.severity == "error":
                 self._list(rule, table, broken if bad is None else broken & ~bad, verdict)
                 bad = broken if bad is None else bad | broken
@@ -104,9 +108,18 @@ class CompiledContract:
         for i in range(len(rows)):
             row = listed.slice(i, 1)
             file, position = source_of(row)
-            verdict.rejects.append(RejectRow(
-                rule=rule.name, column=rule.column, kind=rule.kind, message=rule.message, value=value_json(row, column, column in self._classified),
-                record=record_json(row, self._classified, self._json_columns), source_file=file, source_record=position))
+            verdict.rejects.append(
+                RejectRow(
+                    rule=rule.name,
+                    column=rule.column,
+                    kind=rule.kind,
+                    message=rule.message,
+                    value=value_json(row, column, column in self._classified),
+                    record=record_json(row, self._classified, self._json_columns),
+                    source_file=file,
+                    source_record=position,
+                )
+            )
 
 
 def _declared(plan: StreamPlan, problems: list[str]) -> Iterator[CompiledRule]:
@@ -120,7 +133,11 @@ def _declared(plan: StreamPlan, problems: list[str]) -> Iterator[CompiledRule]:
             except RuleProblem as e:
                 problems.append(f"{rule.name}: {e}")
                 continue
-            yield CompiledRule(rule.name, rule.kind, name, rule.severity, _message(rule), lambda table, get=get, test=test: test(get(table)))
+            yield CompiledRule(rule.name, rule.kind, name, rule.severity, _message(rule), _of_column(get, test))
+
+
+def _of_column(get: Callable[[pa.Table], Any], test: Callable[[Any], Any]) -> Callable[[pa.Table], Any]:
+    return lambda table: test(get(table))
 
 
 def _message(rule: Rule) -> str:
@@ -153,9 +170,11 @@ def _implied(plan: StreamPlan) -> Iterator[CompiledRule]:
     said = {c for r in plan.rules if r.kind == "not_null" and r.severity == "error" for c in r.columns}
     for column in plan.columns:
         if (column.required or column.name in plan.key) and column.name not in said:
-            name = column.name
-            yield CompiledRule(f"{plan.stream}.{name}.not_null", "not_null", name, "error", MESSAGES["not_null"],
-                               lambda table, name=name: pc.is_valid(table[name]))
+            _, get = _find(plan.columns, column.name)
+            rule = f"{plan.stream}.{column.name}.not_null"
+            yield CompiledRule(
+                rule, "not_null", column.name, "error", MESSAGES["not_null"], _of_column(get, pc.is_valid)
+            )
         yield from _implied_members(plan.stream, column)
 
 
@@ -163,8 +182,14 @@ def _implied_members(stream: str, column: Column) -> Iterator[CompiledRule]:
     if not any(_has_required(c) for c in column.fields):
         return
     name = column.name
-    yield CompiledRule(f"{stream}.{name}.member_not_null", "not_null", name, "error", "NULL in a member where a value must be",
-                       lambda table: _members_present(table[name], column))
+    yield CompiledRule(
+        f"{stream}.{name}.member_not_null",
+        "not_null",
+        name,
+        "error",
+        "NULL in a member where a value must be",
+        lambda table: _members_present(table[name], column),
+    )
 
 
 def _has_required(column: Column) -> bool:
@@ -174,7 +199,11 @@ def _has_required(column: Column) -> bool:
 def _members_present(values: Any, column: Column) -> Any:
     """Boolean, one per row: no required member below is NULL."""
     if column.type == "struct":
-        ok = pa.chunked_array([pa.repeat(True, len(values))]) if isinstance(values, pa.ChunkedArray) else pa.repeat(True, len(values))
+        ok = (
+            pa.chunked_array([pa.repeat(True, len(values))])
+            if isinstance(values, pa.ChunkedArray)
+            else pa.repeat(True, len(values))
+        )
         for member in column.fields:
             child = pc.struct_field(values, [member.name])
             if member.required:
@@ -199,13 +228,3 @@ def _elements_present(values: Any, column: Column) -> Any:
     wrong = np.concatenate(([0], np.cumsum(~ok.to_numpy(zero_copy_only=False))))
     offsets = array.offsets.to_numpy()
     return pc.or_(pa.array(wrong[offsets[1:]] == wrong[offsets[:-1]]), pc.is_null(array))
-
-
-def rule_counts(verdicts: list[Verdict]) -> tuple[Counter[str], Counter[str]]:
-    """(errors, warnings) by rule over several tables."""
-    errors: Counter[str] = Counter()
-    warnings: Counter[str] = Counter()
-    for verdict in verdicts:
-        errors.update(verdict.counts)
-        warnings.update(verdict.warnings)
-    return errors, warnings

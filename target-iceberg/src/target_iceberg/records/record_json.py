@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from target_iceberg.records.rejects import MASK, MAX_RECORD_CHARACTERS, SOURCE_FILE, SOURCE_RECORD, cut, shown
-from target_iceberg.records.scalars import Number, ValueRefused, json_text, parsed
+from target_iceberg.records.scalars import json_text
+from target_iceberg.records.values import Members, Number, ValueRefused, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -61,5 +62,5 @@ def _finite(value: Any) -> Any:
             return value.text
         return value
     if isinstance(value, dict):
-        return type(value)([(k, _finite(v)) for k, v in value.items()])  # type: ignore[call-arg]
+        return Members([(k, _finite(v)) for k, v in value.items()])
     return [_finite(v) for v in value] if isinstance(value, list) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import msgspec
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable
 
     from target_iceberg.load_plan import Column, StreamPlan
@@ -22,11 +22,23 @@ MAX_VALUE_CHARACTERS = 1_024
 MAX_RECORD_CHARACTERS = 1 << 20
 MAX_LISTED = 1_000
 
-REJECTS_SCHEMA = pa.schema([
-    ("run_id", pa.string()), ("stream", pa.string()), ("n", pa.int64()), ("source_file", pa.string()), ("source_record", pa.int64()),
-    ("rule", pa.string()), ("column", pa.string()), ("value", pa.string()), ("message", pa.string()), ("record", pa.string()),
-    ("contract_name", pa.string()), ("contract_version", pa.string()), ("rejected_at", pa.timestamp("us", tz="UTC")),
-])
+REJECTS_SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("stream", pa.string()),
+        ("n", pa.int64()),
+        ("source_file", pa.string()),
+        ("source_record", pa.int64()),
+        ("rule", pa.string()),
+        ("column", pa.string()),
+        ("value", pa.string()),
+        ("message", pa.string()),
+        ("record", pa.string()),
+        ("contract_name", pa.string()),
+        ("contract_version", pa.string()),
+        ("rejected_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
 """Columns of `<table>__rejects`; all nullable."""
 
 
@@ -97,19 +109,45 @@ def from_tap(plan: StreamPlan, message: TapReject) -> RejectRow:
     if masked:
         record = dict.fromkeys(record, MASK) if isinstance(record, dict) else MASK
     return RejectRow(
-        rule=f"{plan.stream}.{message.rule}", column=message.column, kind=message.rule, message=message.message, value=None,
-        record=cut(msgspec.json.encode(record).decode(), MAX_RECORD_CHARACTERS), source_file=message.source.file, source_record=message.source.record)
+        rule=f"{plan.stream}.{message.rule}",
+        column=message.column,
+        kind=message.rule,
+        message=message.message,
+        value=None,
+        record=cut(msgspec.json.encode(record).decode(), MAX_RECORD_CHARACTERS),
+        source_file=message.source.file,
+        source_record=message.source.record,
+    )
 
 
-def rejects_table(rows: Iterable[RejectRow], *, run_id: str, plan: StreamPlan, rejected_at: dt.datetime, n: int | None = None) -> pa.Table:
+def rejects_table(
+    rows: Iterable[RejectRow], *, run_id: str, plan: StreamPlan, rejected_at: dt.datetime, n: int | None = None
+) -> pa.Table:
     """Rows of `<table>__rejects` in the order of `rows`.
 
     Args:
         n: number of the publish that settles them, for rows that carry none.
     """
     contract = plan.contract
-    fixed: dict[str, Any] = {"run_id": run_id, "stream": plan.stream, "rejected_at": rejected_at,
-                             "contract_name": contract.name if contract else None, "contract_version": contract.version if contract else None}
-    listed = [{**fixed, "n": r.n if r.n is not None else n, "source_file": r.source_file, "source_record": r.source_record, "rule": r.rule,
-               "column": r.column, "value": r.value, "message": r.message, "record": r.record} for r in rows]
+    fixed: dict[str, Any] = {
+        "run_id": run_id,
+        "stream": plan.stream,
+        "rejected_at": rejected_at,
+        "contract_name": contract.name if contract else None,
+        "contract_version": contract.version if contract else None,
+    }
+    listed = [
+        {
+            **fixed,
+            "n": r.n if r.n is not None else n,
+            "source_file": r.source_file,
+            "source_record": r.source_record,
+            "rule": r.rule,
+            "column": r.column,
+            "value": r.value,
+            "message": r.message,
+            "record": r.record,
+        }
+        for r in rows
+    ]
     return pa.Table.from_pylist(listed, schema=REJECTS_SCHEMA)

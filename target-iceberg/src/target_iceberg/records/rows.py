@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from typing import TYPE_CHECKING, Any
 
 from target_iceberg.records.rejects import (
@@ -22,7 +22,8 @@ from target_iceberg.records.rejects import (
     cut,
     shown,
 )
-from target_iceberg.records.scalars import Members, Number, TooDeep, ValueRefused, compact_json, converter
+from target_iceberg.records.scalars import compact_json, converter
+from target_iceberg.records.values import Members, Number, TooDeep, ValueRefused
 from target_iceberg.singer.framing import MALFORMED
 
 if TYPE_CHECKING:
@@ -104,10 +105,14 @@ class RowPath:
         for column, convert in self._converters:
             member = by_name.get(column.name)
             try:
-                values.append(None if member is None or member.value is None else self._value(column, convert, record, member))
+                values.append(
+                    None if member is None or member.value is None else self._value(column, convert, record, member)
+                )
             except ValueRefused as e:
                 assert member is not None  # only a value can be refused
-                rejects.append(self._reject(record, by_name, column.name, "type", str(e), record.text[member.start : member.end]))
+                rejects.append(
+                    self._reject(record, by_name, column.name, "type", str(e), record.text[member.start : member.end])
+                )
         return rejects or tuple(values)
 
     @staticmethod
@@ -117,20 +122,45 @@ class RowPath:
         return convert(member.value)
 
     def _malformed(self, line: bytes, message: str) -> RejectRow:
-        text = MASK if self._classified else line.removeprefix(MALFORMED).decode("utf-8", "backslashreplace").rstrip("\r\n")
-        return RejectRow(rule=f"{self._stream}.record.json", column=None, kind="json", message=message, value=None,
-                         record=json.dumps(cut(text, MAX_RECORD_CHARACTERS), ensure_ascii=False))
+        text = (
+            MASK
+            if self._classified
+            else line.removeprefix(MALFORMED).decode("utf-8", "backslashreplace").rstrip("\r\n")
+        )
+        return RejectRow(
+            rule=f"{self._stream}.record.json",
+            column=None,
+            kind="json",
+            message=message,
+            value=None,
+            record=json.dumps(cut(text, MAX_RECORD_CHARACTERS), ensure_ascii=False),
+        )
 
-    def _reject(self, record: RawRecord, by_name: dict[str, Member], column: str | None, kind: str, message: str, value: str | None) -> RejectRow:
+    def _reject(
+        self,
+        record: RawRecord,
+        by_name: dict[str, Member],
+        column: str | None,
+        kind: str,
+        message: str,
+        value: str | None,
+    ) -> RejectRow:
         rule = f"{self._stream}.{column or 'record'}.{kind}"
         if not self._budget.left(rule):
             return RejectRow(rule=rule, column=column, kind=kind, message=message, value=None, record="")
         file, position = (by_name[n].value if n in by_name else None for n in (SOURCE_FILE, SOURCE_RECORD))
         return RejectRow(
-            rule=rule, column=column, kind=kind, message=message,
-            value=shown(value, column in self._classified), record=cut(record.masked(self._classified), MAX_RECORD_CHARACTERS),
+            rule=rule,
+            column=column,
+            kind=kind,
+            message=message,
+            value=shown(value, column in self._classified),
+            record=cut(record.masked(self._classified), MAX_RECORD_CHARACTERS),
             source_file=file if isinstance(file, str) else None,
-            source_record=int(position.text) if isinstance(position, Number) and re.fullmatch(r"\d{1,18}", position.text) else None)
+            source_record=int(position.text)
+            if isinstance(position, Number) and re.fullmatch(r"\d{1,18}", position.text)
+            else None,
+        )
 
 
 def parse_value(text: str) -> Any:
@@ -186,7 +216,9 @@ def _skip(text: str, at: int) -> int:
     return m.end()
 
 
-def _members(text: str, at: int, members: list[Member], records: list[tuple[int, int, list[Member] | None]] | None = None) -> int:
+def _members(
+    text: str, at: int, members: list[Member], records: list[tuple[int, int, list[Member] | None]] | None = None
+) -> int:
     """Append the members of the object at `at`, return where it ends; at the top level `record` is taken apart as well."""
     if text[at : at + 1] != "{":
         raise json.JSONDecodeError("expected an object", text, at)

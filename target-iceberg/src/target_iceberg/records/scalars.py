@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime as dt
 import decimal
 import json
 import math
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_iceberg.records import clock
+from target_iceberg.records.values import Members, Number, TooDeep, ValueRefused, kind_of, text_of
 from target_iceberg.types import decimal_parameters
 
 if TYPE_CHECKING:
@@ -29,59 +30,13 @@ if TYPE_CHECKING:
     Converter = Callable[[Any], Any]
 
 
-class ValueRefused(ValueError):  # noqa: N818 - a verdict about data, not a failure of the program
-    """The value is not of the column's type."""
-
-
-class Number:
-    """A JSON number as its digits; NaN and Infinity included."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return f"Number({self.text!r})"
-
-
-class Members(dict[str, Any]):
-    """A JSON object that remembers which keys came twice."""
-
-    __slots__ = ("twice",)
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        keys = [k for k, _ in pairs]
-        self.twice = frozenset() if len(keys) == len(self) else frozenset(k for k in keys if keys.count(k) > 1)
-
-
-class TooDeep:
-    """Stands for a value that is nested deeper than the parser goes."""
-
-
 _INT_RANGE = {"long": (-(2**63), 2**63 - 1), "int": (-(2**31), 2**31 - 1)}
 _INTEGER = re.compile(r"-?\d+", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _SPECIAL_FLOATS = {"NaN": math.nan, "-NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _FLOAT32_MAX = 3.4028235677973366e38
 """From here on, exclusive, rounding to single precision gives infinity."""
-_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
-_ZONE = r"(?P<zone>[Zz]|(?P<sign>[+-])(?P<zh>\d\d)(?::?(?P<zm>\d\d))?)?"
-_CLOCK = r"(?P<h>\d\d)(?::(?P<m>\d\d)(?::(?P<s>\d\d)(?:\.(?P<f>\d+))?)?)?"
-_TIMESTAMP = re.compile(_DATE.pattern + r"(?:[Tt ]" + _CLOCK + _ZONE + r")?", re.ASCII)
-_TIME = re.compile(_CLOCK + _ZONE, re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
-_EPOCH_DAYS = dt.date(1970, 1, 1).toordinal()
-DAY_MICROSECONDS = 86_400_000_000
-FIRST_MICROSECOND = (dt.date(1, 1, 1).toordinal() - _EPOCH_DAYS) * DAY_MICROSECONDS
-LAST_MICROSECOND = (dt.date(9999, 12, 31).toordinal() - _EPOCH_DAYS + 1) * DAY_MICROSECONDS - 1
-
-
-def kind_of(value: Any) -> str:
-    """JSON's word for a value, for messages."""
-    words: dict[type, str] = {str: "text", Number: "a number", bool: "true or false", list: "an array", TooDeep: "a value nested too deeply"}
-    return words.get(type(value), "an object")
 
 
 def converter(column: Column) -> Converter:
@@ -95,14 +50,8 @@ def converter(column: Column) -> Converter:
     return nested[column.type](column) if column.type in nested else _SIMPLE[column.type]
 
 
-def _text(value: Any, expected: str) -> str:
-    if not isinstance(value, str):
-        raise ValueRefused(f"expected {expected}, got {kind_of(value)}")
-    return value
-
-
 def _string(value: Any) -> str:
-    text = _text(value, "text")
+    text = text_of(value, "text")
     try:
         text.encode()
     except UnicodeEncodeError as e:
@@ -172,7 +121,9 @@ def _decimal(precision: int, scale: int) -> Converter:
         if number and number.adjusted() < -scale:
             raise ValueRefused(f"more than {scale} digits after the point")
         # Zeros beyond the scale are fine, other digits are not; exact arithmetic tells which they are.
-        exact = number.quantize(unit, context=decimal.Context(prec=len(text) + 2 * precision + 2)) if number else unit * 0
+        exact = (
+            number.quantize(unit, context=decimal.Context(prec=len(text) + 2 * precision + 2)) if number else unit * 0
+        )
         if exact != number:
             raise ValueRefused(f"more than {scale} digits after the point")
         return context.plus(exact)
@@ -186,75 +137,8 @@ def _boolean(value: Any) -> bool:
     return value
 
 
-def _days(year: str, month: str, day: str) -> int:
-    try:
-        return dt.date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAYS
-    except ValueError as e:
-        raise ValueRefused("no such day") from e
-
-
-def _clock_microseconds(m: re.Match[str]) -> int:
-    hour, minute, second = int(m["h"]), int(m["m"] or 0), int(m["s"] or 0)
-    if hour > 23 or minute > 59 or second > 59:
-        raise ValueRefused("no such time of day")
-    return ((hour * 60 + minute) * 60 + second) * 1_000_000 + int((m["f"] or "")[:6].ljust(6, "0"))
-
-
-def _offset_minutes(m: re.Match[str]) -> int | None:
-    """Minutes east of UTC, None where no zone is given."""
-    if m["zone"] is None:
-        return None
-    if m["sign"] is None:
-        return 0
-    hours, minutes = int(m["zh"]), int(m["zm"] or 0)
-    if hours > 23 or minutes > 59:
-        raise ValueRefused("no such offset from UTC")
-    return (hours * 60 + minutes) * (-1 if m["sign"] == "-" else 1)
-
-
-def _instant(value: Any, expected: str) -> tuple[int, int | None]:
-    """(microseconds of the wall clock since 1970, offset in minutes or None)."""
-    m = _TIMESTAMP.fullmatch(_text(value, expected))
-    if m is None:
-        raise ValueRefused(f"not {expected}")
-    days = _days(m[1], m[2], m[3])
-    return days * DAY_MICROSECONDS + (_clock_microseconds(m) if m["h"] else 0), _offset_minutes(m)
-
-
-def _timestamptz(value: Any) -> int:
-    wall, offset = _instant(value, "a timestamp (ISO 8601)")
-    moment = wall - (offset or 0) * 60_000_000
-    if not FIRST_MICROSECOND <= moment <= LAST_MICROSECOND:
-        raise ValueRefused("outside the years 1 to 9999 in UTC")
-    return moment
-
-
-def _timestamp(value: Any) -> int:
-    wall, offset = _instant(value, "a timestamp (ISO 8601)")
-    if offset:
-        raise ValueRefused("a timestamp without time zone cannot keep an offset; send it without one, or make the column timestamptz")
-    return wall
-
-
-def _date(value: Any) -> int:
-    wall, offset = _instant(value, "a date (YYYY-MM-DD)")
-    days, rest = divmod(wall, DAY_MICROSECONDS)
-    if rest or offset:
-        raise ValueRefused("a date cannot keep a time of day or an offset")
-    return days
-
-
-def _time(value: Any) -> int:
-    m = _TIME.fullmatch(_text(value, "a time of day (hh:mm:ss)"))
-    if m is None or m["m"] is None:
-        raise ValueRefused("not a time of day (hh:mm:ss)")
-    if _offset_minutes(m):
-        raise ValueRefused("a time of day cannot keep an offset")
-    return _clock_microseconds(m)
-
-
 def _uuid(value: Any) -> bytes:
-    text = _text(value, "a UUID")
+    text = text_of(value, "a UUID")
     if _UUID.fullmatch(text) is None:
         raise ValueRefused("not a UUID")
     return uuid.UUID(text).bytes
@@ -262,7 +146,7 @@ def _uuid(value: Any) -> bytes:
 
 def _binary(value: Any) -> bytes:
     try:
-        return base64.b64decode(_text(value, "base64 text"), validate=True)
+        return base64.b64decode(text_of(value, "base64 text"), validate=True)
     except (binascii.Error, ValueError) as e:
         if isinstance(e, ValueRefused):
             raise
@@ -350,35 +234,19 @@ def _map_key(text: str) -> Any:
 
 
 _SIMPLE: dict[str, Converter] = {
-    "long": _integer("long"), "int": _integer("int"), "double": _double, "float": _float, "boolean": _boolean, "string": _string,
-    "date": _date, "time": _time, "timestamptz": _timestamptz, "timestamp": _timestamp, "uuid": _uuid, "binary": _binary,
+    "long": _integer("long"),
+    "int": _integer("int"),
+    "double": _double,
+    "float": _float,
+    "boolean": _boolean,
+    "string": _string,
+    "date": clock.date,
+    "time": clock.time,
+    "timestamptz": clock.timestamptz,
+    "timestamp": clock.timestamp,
+    "uuid": _uuid,
+    "binary": _binary,
 }
-
-
-def parsed(value: Any) -> Any:
-    """A Python value from Arrow as the JSON value that would have stood for it in a RECORD."""
-    if isinstance(value, float):
-        return Number(_float_text(value))
-    plain = {int: lambda v: Number(str(v)), decimal.Decimal: lambda v: Number(format(v, "f")), bytes: lambda v: base64.b64encode(v).decode()}
-    if type(value) in plain:
-        return plain[type(value)](value)
-    if isinstance(value, (dt.date, dt.time)):
-        return value.isoformat()
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    if isinstance(value, dict):
-        return Members([(k, parsed(v)) for k, v in value.items()])
-    if isinstance(value, list):
-        if value and isinstance(value[0], tuple):
-            return Members([(str(k), parsed(v)) for k, v in value])
-        return [parsed(v) for v in value]
-    return value
-
-
-def _float_text(value: float) -> str:
-    if math.isfinite(value):
-        return str(int(value)) if value.is_integer() else repr(value)
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def compact_json(text: str | bytes) -> str:

@@ -6,7 +6,7 @@ refused by the reader, and what does not pass may still be taken by the row path
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
     from target_iceberg.load_plan import Column
 
-_NUMBER = Union[int, float, None]  # noqa: UP007 - msgspec reads it at run time on 3.10
-_KINDS: dict[str, Any] = {"long": _NUMBER, "int": _NUMBER, "double": _NUMBER, "float": _NUMBER, "boolean": Union[bool, None]}  # noqa: UP007
+_NUMBER = int | float | None
+_KINDS: dict[str, Any] = {
+    "long": _NUMBER,
+    "int": _NUMBER,
+    "double": _NUMBER,
+    "float": _NUMBER,
+    "boolean": bool | None,
+}
 
 
 class Sieve:
@@ -41,7 +47,9 @@ class Sieve:
 
 def _struct(name: str, columns: Sequence[Column]) -> Any:
     names = {f"f{i}": c.name for i, c in enumerate(columns)}
-    kinds = [(f"f{i}", _kind(c), msgspec.Raw(b"null") if _kind(c) is msgspec.Raw else None) for i, c in enumerate(columns)]
+    kinds = [
+        (f"f{i}", _kind(c), msgspec.Raw(b"null") if _kind(c) is msgspec.Raw else None) for i, c in enumerate(columns)
+    ]
     return msgspec.defstruct(name, kinds, rename=names, gc=False)
 
 
@@ -49,9 +57,9 @@ def _kind(column: Column) -> Any:
     if column.encoding == "json" or column.type == "map":
         return msgspec.Raw
     if decimal_parameters(column.type):
-        return Union[int, float, str, None]  # noqa: UP007
+        return int | float | str | None
     if column.type == "struct":
-        return Union[_struct("member", column.fields), None]  # noqa: UP007
+        return _struct("member", column.fields) | None
     if column.type == "list":
-        return Union[list[_kind(column.fields[0])], None]  # type: ignore[misc]  # noqa: UP007
-    return _KINDS.get(column.type, Union[str, None])  # noqa: UP007
+        return list[_kind(column.fields[0])] | None  # type: ignore[misc]
+    return _KINDS.get(column.type, str | None)

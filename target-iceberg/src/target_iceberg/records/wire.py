@@ -13,7 +13,7 @@ import pyarrow.json as pj
 
 from target_iceberg.records.columns import build, coerce
 from target_iceberg.records.rows import parse_value
-from target_iceberg.records.scalars import ValueRefused, compact_json, converter
+from target_iceberg.records.scalars import compact_json, converter
 from target_iceberg.types import arrow_schema, decimal_parameters
 
 if TYPE_CHECKING:
@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
 _ROW = re.compile(r"in row (\d+)")
 _CONVERSION = re.compile(r"Failed to convert JSON to ([a-z0-9]+)")
-_STRICT = {"long": pa.int64(), "int": pa.int64(), "double": pa.float64(), "float": pa.float64(), "boolean": pa.bool_(),
-           "timestamptz": pa.timestamp("us", tz="UTC")}
+_STRICT = {
+    "long": pa.int64(),
+    "int": pa.int64(),
+    "double": pa.float64(),
+    "float": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+}
 _TEMPORAL = "timestamp"
 # Where Arrow's reader is stricter than JSON Schema (1.0 is an integer) or gives up on a chunk for one value, a wider type is
 # read and cast; the cast finds the rows.
@@ -51,9 +57,12 @@ class WireReader:
         self._wide: frozenset[str] = frozenset()
         self._options = self._parse_options()
         self._raw_names = {f"f{i}": c.name for i, c in enumerate(self._raw)}
-        record = msgspec.defstruct("record", [(f, msgspec.Raw, msgspec.Raw(b"null")) for f in self._raw_names], rename=self._raw_names)
-        self._raw_decoder = msgspec.json.Decoder(msgspec.defstruct("envelope", [("record", record)]))
-        self._converters = [(c, None if c.encoding == "json" else converter(c)) for c in self._raw]
+        record = msgspec.defstruct(
+            "record", [(f, msgspec.Raw, msgspec.Raw(b"null")) for f in self._raw_names], rename=self._raw_names
+        )
+        envelope: Any = msgspec.defstruct("envelope", [("record", record)])
+        self._raw_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(envelope)
+        self._converters = [None if c.encoding == "json" else converter(c) for c in self._raw]
 
     def _parse_options(self) -> pj.ParseOptions:
         record = pa.struct([pa.field(c.name, _wire_type(c, self._wide)) for c in self._read])
@@ -83,8 +92,11 @@ class WireReader:
             wide = self._wide
             try:
                 # One block, so that no line lies across two and row numbers count from the first line.
-                table = pj.read_json(pa.BufferReader(pa.py_buffer(lines)), parse_options=self._options,
-                                     read_options=pj.ReadOptions(use_threads=False, block_size=len(lines) + 1))
+                table = pj.read_json(
+                    pa.BufferReader(pa.py_buffer(lines)),
+                    parse_options=self._options,
+                    read_options=pj.ReadOptions(use_threads=False, block_size=len(lines) + 1),
+                )
                 break
             except pa.ArrowInvalid as e:
                 if not self._widen(str(e), wide):
@@ -111,9 +123,9 @@ class WireReader:
         for row, line in enumerate(bytes(lines).split(b"\n")[:n_rows]):
             try:
                 record = self._raw_decoder.decode(line).record
-                for got, field, (column, convert) in zip(values, self._raw_names, self._converters, strict=True):
+                for got, field, convert in zip(values, self._raw_names, self._converters, strict=True):
                     got.append(_text_value(getattr(record, field), convert))
-            except (msgspec.DecodeError, ValueError, RecursionError):
+            except (msgspec.DecodeError, ValueError, RecursionError):  # noqa: PERF203 - one bad line must not hide the next
                 bad.add(row)
                 for got in values:
                     del got[row:]
@@ -156,4 +168,3 @@ def _require_utf8(lines: memoryview) -> None:
         pc.cast(text, pa.large_string())
     except pa.ArrowInvalid as e:
         raise Unreadable(None) from e
-

@@ -6,6 +6,7 @@ spacing and order of keys. Recognising those bytes in whole blocks by numpy repl
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import msgspec
@@ -78,7 +79,7 @@ class ShapeTable:
         )
         mask = b"".join((b"\xff" * len(s)).ljust(width, b"\0") for s in shapes)
         self._masks = np.frombuffer(mask, "<u8").reshape(len(shapes), width // 8)
-        common = [_common_bytes(a, b) for a, b in zip(shapes, shapes[1:], strict=False)]
+        common = [_common_bytes(a, b) for a, b in itertools.pairwise(shapes)]
         self._from, self._to = min(common, default=0), max(common, default=-1) + 1
         # What tells the shapes apart: the bytes after what all share, up to where each differs from its neighbours.
         self._keys = np.array([s[self._from : self._to] for s in shapes], dtype=f"S{max(1, self._to - self._from)}")
@@ -87,10 +88,13 @@ class ShapeTable:
         """Stream id of each window, -1 where no shape fits. Windows are `(n, width)`, contiguous."""
         words = windows.view("<u8")
         if len(self._ids) == 1:
-            return np.where(((words & self._masks[0]) == self._words[0]).all(axis=1), self._ids[0], np.int32(-1))
+            same = ((words & self._masks[0]) == self._words[0]).all(axis=1)
+            found: npt.NDArray[np.int32] = np.where(same, self._ids[0], np.int32(-1)).astype(np.int32)
+            return found
         keys = np.ascontiguousarray(windows[:, self._from : self._to]).view(self._keys.dtype).ravel()
-        at = np.maximum(np.searchsorted(self._keys, keys, side="right") - 1, 0)
-        return np.where(((words & self._masks[at]) == self._words[at]).all(axis=1), self._ids[at], np.int32(-1))
+        at: npt.NDArray[np.intp] = np.maximum(np.searchsorted(self._keys, keys, side="right") - 1, 0)
+        same = ((words & self._masks[at]) == self._words[at]).all(axis=1)
+        return np.where(same, self._ids[at], np.int32(-1)).astype(np.int32)
 
 
 def _common_bytes(a: bytes, b: bytes) -> int:
@@ -161,5 +165,8 @@ class Envelopes:
 
 def _windows(block: bytes, starts: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.uint8]:
     """`(n, width)` bytes of a block from each start."""
-    sliding = np.ndarray(shape=(len(block) - width + 1,), dtype=f"V{width}", buffer=block, strides=(1,))
-    return sliding[starts].view(np.uint8).reshape(len(starts), width)
+    # Overlapping items of `width` bytes at every place: indexing copies each window with one memcpy.
+    shape = (len(block) - width + 1,)
+    sliding: npt.NDArray[np.void] = np.ndarray(shape=shape, dtype=f"V{width}", buffer=block, strides=(1,))
+    windows: npt.NDArray[np.uint8] = sliding[starts].view(np.uint8)
+    return windows.reshape(len(starts), width)
