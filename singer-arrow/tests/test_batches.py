@@ -189,6 +189,36 @@ def test_an_own_directory_is_private_and_goes(pipe: tuple[int, int], monkeypatch
     assert not directory.exists()
 
 
+def test_what_a_killed_writer_left_is_swept_by_the_next_and_what_a_living_one_has_is_not(
+    tmp_path: Path, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+import os, signal, singer_arrow
+with singer_arrow.batch_directory() as directory:
+    (directory / "x.arrow").write_text("rows")
+    print(directory, flush=True)
+    signal.pause()
+"""
+    monkeypatch.delenv("DATIVO_BATCH_DIR", raising=False)
+    monkeypatch.setattr(module, "_memory_backed", lambda: tmp_path)
+    script = code.replace(
+        "singer_arrow\n",
+        f"singer_arrow.batches\nsinger_arrow.batches._memory_backed = lambda: __import__('pathlib').Path({str(tmp_path)!r})\n",
+        1,
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout
+        left = Path(writer.stdout.readline().strip())
+        with batch_directory(reader_fd=pipe[1]) as directory:
+            assert (left / "x.arrow").exists()
+            assert directory != left
+        writer.kill()
+        writer.wait(timeout=30)
+    assert left.exists()
+    with batch_directory(reader_fd=pipe[1]):
+        assert not left.exists()
+
+
 def test_small_shared_memory_is_not_used(
     tmp_path: Path, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

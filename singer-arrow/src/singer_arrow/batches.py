@@ -8,6 +8,7 @@ writer waits when too many lie there: that is the whole back-pressure.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import select
@@ -35,6 +36,8 @@ DIRECTORY_ENV = "DATIVO_BATCH_DIR"
 _SHM = Path("/dev/shm")  # noqa: S108 - the directory made below it is private
 _SHM_FREE_BYTES = 512 << 20
 """Containers often have 64 MB there; a handful of batch files of 16 to 32 MB must fit with room to spare."""
+_PREFIX = "singer-arrow-"
+_LOCK = "lock"
 _SUFFIX = ".arrow"
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.02
@@ -68,11 +71,32 @@ def batch_directory(root: str | Path | None = None, *, reader_fd: int = 1) -> It
             "the messages go to no pipe: batch files in a temporary directory would be gone before anyone reads them; "
             f"pipe into a target, name a directory in {DIRECTORY_ENV}, or use no batch_config"
         )
-    own = Path(tempfile.mkdtemp(prefix="singer-arrow-", dir=_memory_backed()))  # mkdtemp: mode 0700
+    parent = _memory_backed() or Path(tempfile.gettempdir())
+    _sweep(parent)
+    own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))  # mode 0700
     try:
-        yield own
+        with _held(own):
+            yield own
     finally:
         shutil.rmtree(own, ignore_errors=True)
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Lock a directory as long as this process lives, so that others see when its owner was killed."""
+    unnamed = directory / "lock.new"
+    with unnamed.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        unnamed.rename(directory / _LOCK)  # nobody ever sees it unlocked while its owner lives
+        yield
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what killed writers of this user have left behind: in shared memory it would stay there for ever."""
+    for directory in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError), (directory / _LOCK).open() as lock:  # held, or not ours, or just going
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _memory_backed() -> Path | None:
