@@ -10,6 +10,7 @@ import pyarrow.csv
 
 from tap_csv.cast import arrow_type, cast_texts
 from tap_csv.columns import SOURCE_FILE, SOURCE_RECORD
+from tap_csv.direct import DirectReader
 from tap_kit.lanes import Misfit
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ class Parsed(NamedTuple):
         return self._replace(rows=self.rows.slice(0, count), misfits=misfits, numbers=self.numbers[:count])
 
 
+class _Fields(NamedTuple):
+    """Fields of a block by their name (f0, f1, ...)."""
+
+    rows: int
+    columns: dict[str, pa.Array]
+    is_typed: bool
+    """In the types of their columns, instead of as text."""
+
+
 class Parser:
     """Parses the blocks of one file."""
 
@@ -50,61 +60,77 @@ class Parser:
         self._file = file
         self._names = [f"f{position}" for position in range(layout.width)]
         self._wanted = [f"f{position}" for position in layout.positions.values()]
+        self._null_values = ["", *dialect.null_values]
+        types = {f"f{layout.positions[c.name]}": c.type for c in columns if c.name in layout.positions}
+        self._direct = DirectReader(types, self._null_values) if types else None
 
     def parse(self, block: Block) -> Parsed:
         """Rows, values that do not fit, records that have no shape."""
-        texts, ragged = self._texts(block.data)
-        if not block.accepts(texts.num_rows + len(ragged)):
-            texts, ragged = self._texts(block.data)
-        seen = texts.num_rows + len(ragged)
+        fields, ragged = self._fields(block.data)
+        if not block.accepts(fields.rows + len(ragged)):
+            fields, ragged = self._fields(block.data)
+        seen = fields.rows + len(ragged)
         numbers = np.delete(block.numbers(seen), list(ragged)) if ragged else block.numbers(seen)
         rejects = [*block.rejects, *(block.ragged(position, message) for position, message in ragged.items())]
-        columns, misfits = self._typed(texts)
+        columns, misfits = self._typed(fields)
         for name, values in self._origin(numbers).items():
             columns[name] = values
         return Parsed(pa.table(columns), misfits, sorted(rejects, key=lambda r: r.record), numbers)
 
-    def _texts(self, data: bytes) -> tuple[pa.Table, dict[int, str]]:
-        """All fields as text, and the records (position -> what is wrong) that have too few or too many."""
+    def _fields(self, data: bytes) -> tuple[_Fields, dict[int, str]]:
+        """All fields, and the records (position -> what is wrong) that have too few or too many."""
         ragged: dict[int, str] = {}
         if not data:
-            return pa.table({name: pa.array([], pa.string()) for name in self._wanted}), ragged
+            return _Fields(0, {name: pa.array([], pa.string()) for name in self._wanted}, is_typed=False), ragged
 
         def note(row: pa.csv.InvalidRow) -> str:
             ragged[row.number - 1] = f"has {row.actual_columns} fields, the header {row.expected_columns}"
             return "skip"
 
-        table = pa.csv.read_csv(
-            pa.BufferReader(data),
-            # One block, one thread: only then rows are numbered. The target runs on the other core.
-            pa.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=self._names),
-            pa.csv.ParseOptions(
-                delimiter=self._dialect.delimiter,
-                quote_char=self._dialect.quotechar or False,
-                # Line ends in quotes are parsed all the same; this is about where a block may be cut, and there is one.
-                newlines_in_values=False,
-                invalid_row_handler=note,
-            ),
-            pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(self._wanted, pa.string()),
-                include_columns=self._wanted or self._names[:1],
-                null_values=["", *self._dialect.null_values],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-                check_utf8=False,  # the block has been screened
-            ),
-        )
-        return table, ragged
+        def read_csv(convert: pa.csv.ConvertOptions) -> pa.Table:
+            ragged.clear()
+            return pa.csv.read_csv(
+                pa.BufferReader(data),
+                # One block, one thread: only then rows are numbered. The target runs on the other core.
+                pa.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=self._names),
+                pa.csv.ParseOptions(
+                    delimiter=self._dialect.delimiter,
+                    quote_char=self._dialect.quotechar or False,
+                    # Line ends in quotes are parsed all the same; this is about where a block may be cut, and there is
+                    # one.
+                    newlines_in_values=False,
+                    invalid_row_handler=note,
+                ),
+                convert,
+            )
 
-    def _typed(self, texts: pa.Table) -> tuple[dict[str, pa.Array], list[Misfit]]:
+        if self._direct is not None and (typed := self._direct.read(data, read_csv)) is not None:
+            return _Fields(len(next(iter(typed.values()))), typed, is_typed=True), ragged
+        texts = read_csv(self._as_texts())
+        return _Fields(texts.num_rows, {n: texts[n].combine_chunks() for n in self._wanted}, is_typed=False), ragged
+
+    def _as_texts(self) -> pa.csv.ConvertOptions:
+        return pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(self._wanted, pa.string()),
+            include_columns=self._wanted or self._names[:1],
+            null_values=self._null_values,
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            check_utf8=False,  # the block has been screened
+        )
+
+    def _typed(self, fields: _Fields) -> tuple[dict[str, pa.Array], list[Misfit]]:
         columns: dict[str, pa.Array] = {}
         misfits: dict[int, dict[str, str]] = {}
         for column in self._columns:
             position = self._layout.positions.get(column.name)
             if position is None:
-                columns[column.name] = pa.nulls(texts.num_rows, arrow_type(column.type))
+                columns[column.name] = pa.nulls(fields.rows, arrow_type(column.type))
                 continue
-            field = texts[f"f{position}"].combine_chunks()
+            field = fields.columns[f"f{position}"]
+            if fields.is_typed:
+                columns[column.name] = field
+                continue
             typed = cast_texts(field, column.type)
             columns[column.name] = typed.values
             for row in typed.misfits:
