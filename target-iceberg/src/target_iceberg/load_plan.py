@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 PROJECT_ROOT_ENV = "DATIVO_PROJECT_ROOT"
-"""Environment variable that names the project root; without it the working directory is the root."""
+"""Environment variable that names the project root; without it Meltano's, without that the working directory is the root."""
+_MELTANO_ROOT_ENV = "MELTANO_PROJECT_ROOT"
 
 WriteMode = Literal["append", "upsert", "replace"]
 EvolutionMode = Literal["strict", "merge", "relaxed"]
@@ -176,7 +177,8 @@ def json_schema() -> dict[str, Any]:
 
 def project_root(environ: Mapping[str, str] | None = None) -> Path:
     """Directory that relative paths of a plan start from."""
-    return Path((os.environ if environ is None else environ).get(PROJECT_ROOT_ENV) or Path.cwd())
+    env = os.environ if environ is None else environ
+    return Path(env.get(PROJECT_ROOT_ENV) or env.get(_MELTANO_ROOT_ENV) or Path.cwd())
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
