@@ -109,7 +109,7 @@ def _tap(base: BasePlugin, places: Places) -> dict[str, Any]:
         "name": base.plugin.name,
         "namespace": base.plugin.name.replace("-", "_"),
         "executable": LAUNCHER,
-        "capabilities": ["state", "catalog", "discover", "about", "stream-maps"],
+        "capabilities": ["state", "catalog", "discover", "about"],
         **_sensitive(base.secrets, base.plugin),
         "env": {TAP_ENV: places.executable(base.plugin)},
     }
@@ -121,7 +121,7 @@ def _target(base: BasePlugin, places: Places) -> dict[str, Any]:
         "name": base.plugin.name,
         "namespace": base.plugin.name.replace("-", "_"),
         "executable": places.executable(base.plugin),
-        "capabilities": ["about", "stream-maps"],
+        "capabilities": ["about"],
         **_sensitive(base.secrets, base.plugin),
     }
     return {**definition, **_config(base.settings, base.secrets, base.plugin, places)}

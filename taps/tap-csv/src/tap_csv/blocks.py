@@ -6,11 +6,13 @@ parsed or called ragged, and can be counted.
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
+from tap_csv.prefetch import prefetched
 from tap_csv.quoting import NO_QUOTES, last_record_end, record_ends
 from tap_kit.errors import TapError
 
@@ -134,6 +136,14 @@ class TextSource(Protocol):
         """About n bytes; empty at the end."""
 
 
+class _EndlessError(Exception):
+    """The record at which the reader stands has no end; which record that is, is known when those before are counted."""
+
+    def __init__(self, quotes: Quotes) -> None:
+        super().__init__()
+        self.quotes = quotes
+
+
 class BlockReader:
     """One file from its beginning to its end: lines before the header, the header, then blocks."""
 
@@ -167,7 +177,10 @@ class BlockReader:
             ends = record_ends(self._rest, quotes)
             if len(ends) > 1 or self._at_end:
                 break
-            self._fill(quotes)
+            try:
+                self._fill(quotes)
+            except _EndlessError as e:
+                self._refuse_endless(e.quotes)
         if len(ends) == 1:
             self._refuse_open_quote(quotes)
         return int(ends[0]) if len(ends) else 0
@@ -182,6 +195,27 @@ class BlockReader:
         return text_of(raw)
 
     def __iter__(self) -> Iterator[Block]:
+        cuts = self._cuts()
+        try:
+            first = next(cuts, None)
+            # Most files end with their first block; a thread pays for those that do not.
+            rest = cuts if first is None or self._at_end else prefetched(cuts)
+            for raw, quotes in itertools.chain([] if first is None else [first], rest):
+                block = Block(raw, quotes, self._record, self._line)
+                yield block
+                self._record += block.total
+                self._line += block.lines
+                wanted = len(raw) * _BLOCK_ROWS // max(block.total, 1)
+                self._block_bytes = min(max(wanted, _SMALLEST_BLOCK_BYTES), _LARGEST_BLOCK_BYTES)
+        except _EndlessError as e:  # now that the records before it are counted
+            self._refuse_endless(e.quotes)
+
+    def _cuts(self) -> Iterator[tuple[bytes, Quotes]]:
+        """Whole records and their quotes, block by block, while blocks before are still being parsed.
+
+        Raises:
+            _EndlessError: a record is too long, or a quote is never closed.
+        """
         while True:
             self._fill(NO_QUOTES)
             while True:
@@ -192,26 +226,24 @@ class BlockReader:
                 # A record longer than the block: every look starts at its beginning, so let there be few of them.
                 self._block_bytes = min(self._block_bytes * 2, _LARGEST_BLOCK_BYTES)
                 self._fill(quotes)
-            if self._at_end:
-                self._refuse_open_quote(quotes)
+            if self._at_end and quotes.open_at is not None:
+                raise _EndlessError(quotes)
             if not cut:
                 return
-            block = Block(self._rest[:cut], quotes.before(cut), self._record, self._line)
-            self._rest = self._rest[cut:]
-            yield block
-            self._record += block.total
-            self._line += block.lines
-            wanted = cut * _BLOCK_ROWS // max(block.total, 1)
-            self._block_bytes = min(max(wanted, _SMALLEST_BLOCK_BYTES), _LARGEST_BLOCK_BYTES)
+            raw, self._rest = self._rest[:cut], self._rest[cut:]
+            yield raw, quotes.before(cut)
 
     def _fill(self, quotes: Quotes) -> None:
         """Read on; `quotes` are those of what is there already and holds no whole record."""
         if len(self._rest) > MAX_RECORD_BYTES:
-            self._refuse_open_quote(quotes)
-            raise TapError(f"{self._name}: record {self._record} is longer than {MAX_RECORD_BYTES >> 20} MB")
+            raise _EndlessError(quotes)
         data = self._source.read(self._block_bytes)
         self._at_end = not data
         self._rest += data
+
+    def _refuse_endless(self, quotes: Quotes) -> NoReturn:
+        self._refuse_open_quote(quotes)
+        raise TapError(f"{self._name}: record {self._record} is longer than {MAX_RECORD_BYTES >> 20} MB")
 
     def _refuse_open_quote(self, quotes: Quotes) -> None:
         if quotes.open_at is None:
