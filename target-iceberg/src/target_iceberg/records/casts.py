@@ -37,10 +37,10 @@ def _numeric(t: pa.DataType) -> bool:
 def _integer(array: pa.Array, column: Column) -> pa.Array:
     _require(_numeric(array.type), "not numbers")
     if pa.types.is_floating(array.type):
-        # Beyond 2**53 the double is not the number that was written.
+        # From 2**53 on a double no longer says which whole number was written.
         limits = pc.min_max(array)
         low, high = limits["min"].as_py(), limits["max"].as_py()
-        _require(low is None or max(-low, high) <= _EXACT_FLOAT, "not exact")
+        _require(low is None or max(-low, high) < _EXACT_FLOAT, "not exact")
     if pa.types.is_decimal(array.type):
         array = array.cast(pa.decimal256(76, array.type.scale)).cast(pa.decimal256(76, 0))
         return array.cast(pa.int64()).cast(arrow_type(column))
@@ -49,11 +49,16 @@ def _integer(array: pa.Array, column: Column) -> pa.Array:
 
 def _double(array: pa.Array, column: Column) -> pa.Array:
     _require(_numeric(array.type), "not numbers")
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.string())  # Arrow's own cast is off by a last digit at times
     return array.cast(arrow_type(column), safe=False)
 
 
 def _float(array: pa.Array, column: Column) -> pa.Array:
-    doubles = _double(array, column) if not pa.types.is_floating(array.type) else array
+    _require(_numeric(array.type), "not numbers")
+    if pa.types.is_decimal(array.type):
+        array = array.cast(pa.string())
+    doubles = array.cast(pa.float64(), safe=False)
     singles = doubles.cast(pa.float32(), safe=False)
     overflow = pc.and_(pc.is_inf(singles), pc.is_finite(doubles))
     _require(not pc.any(overflow).as_py(), "beyond single precision")
@@ -73,9 +78,9 @@ def _decimal(array: pa.Array, column: Column) -> pa.Array:
     return array.cast(wanted)
 
 
-def _string(array: pa.Array, column: Column) -> pa.Array:
+def _string(array: pa.Array, column: Column) -> pa.Array:  # noqa: ARG001 - all casts are called alike
     _require(pa.types.is_string(array.type), "not text")
-    return array.cast(arrow_type(column))
+    return array.cast(pa.binary()).cast(pa.string())  # which looks whether it is UTF-8, and copies nothing
 
 
 def _boolean(array: pa.Array, column: Column) -> pa.Array:

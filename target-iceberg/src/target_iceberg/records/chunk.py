@@ -59,7 +59,8 @@ class Readers:
     """All that reads the lines of one stream."""
 
     columns: tuple[Column, ...]
-    schema: pa.Schema
+    empty: pa.Table
+    """No rows, all columns."""
     wire: WireReader
     sieve: Sieve
     rows: RowPath
@@ -86,7 +87,7 @@ class Chunk:
                 self._range(low, min(low + piece, self._n_rows))
         self._readers.pace.learn(self._n_rows, self._failures)
         if not self._tables:
-            return self._readers.schema.empty_table()
+            return self._readers.empty
         return self._tables[0] if len(self._tables) == 1 else pa.concat_tables(self._tables).combine_chunks()
 
     def _range(self, low: int, high: int) -> None:
@@ -104,7 +105,7 @@ class Chunk:
         self._failures += len(suspects)
         passed = np.delete(np.arange(low, high), np.array(suspects, np.int64) - low)
         if not len(passed):
-            self._merge(self._readers.schema.empty_table(), passed, [], suspects)
+            self._merge(self._readers.empty, passed, [], suspects)
             return
         runs = np.split(passed, np.flatnonzero(np.diff(passed) > 1) + 1)
         data = b"".join(self._lines(int(run[0]), int(run[-1]) + 1) for run in runs)
@@ -121,7 +122,7 @@ class Chunk:
         while todo:
             low, high = todo.pop()
             if high - low <= _LEAF_ROWS:
-                self._merge(self._readers.schema.empty_table(), np.arange(0), [], list(range(low, high)))
+                self._merge(self._readers.empty, np.arange(0), [], list(range(low, high)))
                 continue
             try:
                 table, bad = self._readers.wire.read(self._lines(low, high), high - low)
@@ -159,7 +160,7 @@ class Chunk:
 
     def _table(self, values: list[tuple[Any, ...]]) -> pa.Table:
         columns = self._readers.columns
-        return pa.table([build([v[i] for v in values], c) for i, c in enumerate(columns)], schema=self._readers.schema)
+        return pa.table([build([v[i] for v in values], c) for i, c in enumerate(columns)], schema=self._readers.empty.schema)
 
     def _lines(self, low: int, high: int) -> memoryview:
         if low == 0 and high == self._n_rows:

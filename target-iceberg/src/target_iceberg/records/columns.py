@@ -17,7 +17,7 @@ from target_iceberg.records.casts import CASTS
 from target_iceberg.records.likely import likely
 from target_iceberg.records.scalars import compact_json, converter
 from target_iceberg.records.values import ValueRefused, parsed
-from target_iceberg.types import arrow_type, decimal_parameters
+from target_iceberg.types import arrow_schema, arrow_type, decimal_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -50,17 +50,33 @@ def coerce(array: pa.Array, column: Column, scalar: bool = True) -> Coerced:
         return _NESTED[column.type](array, column, scalar)
     if column.encoding == "json":
         return _json(array, column, scalar)
-    if array.type == wanted:
+    if array.type == wanted and not _has_more_values(wanted, scalar):
         return Coerced(array)
     if pa.types.is_null(array.type):
-        return Coerced(pa.nulls(len(array), wanted))
+        return Coerced(nulls(len(array), column))
     word = "decimal" if decimal_parameters(column.type) else column.type
     return _cast(array, column, CASTS.get(word, _no_cast), scalar)
+
+
+def _has_more_values(t: pa.DataType, from_batch: bool) -> bool:
+    """Whether an array of this very type may hold what no column should: years beyond 9999, text that is not UTF-8."""
+    return bool(pa.types.is_date(t) or pa.types.is_timestamp(t) or (from_batch and pa.types.is_string(t)))
 
 
 def build(values: Sequence[Any], column: Column) -> pa.Array:
     """Array of the column's type from what its scalar converter gave, None for NULL."""
     return pa.array(values, _storage(arrow_type(column))).cast(arrow_type(column))
+
+
+def empty_table(columns: Sequence[Column]) -> pa.Table:
+    """No rows; `Schema.empty_table` cannot do it with extension types inside of nested ones."""
+    return pa.table([build([], c) for c in columns], schema=arrow_schema(columns))
+
+
+def nulls(n_rows: int, column: Column) -> pa.Array:
+    """NULLs of the column's type."""
+    wanted = arrow_type(column)
+    return pa.nulls(n_rows, _storage(wanted)).cast(wanted)
 
 
 def _storage(t: pa.DataType) -> pa.DataType:
@@ -172,7 +188,7 @@ def _json(array: pa.Array, column: Column, scalar: bool) -> Coerced:
 
 
 def _all_bad(array: pa.Array, column: Column) -> Coerced:
-    return Coerced(pa.nulls(len(array), arrow_type(column)), dict.fromkeys(range(len(array)), ""))
+    return Coerced(nulls(len(array), column), dict.fromkeys(range(len(array)), ""))
 
 
 def _struct(array: pa.Array, column: Column, scalar: bool) -> Coerced:
@@ -181,7 +197,7 @@ def _struct(array: pa.Array, column: Column, scalar: bool) -> Coerced:
     for member in column.fields:
         index = array.type.get_field_index(member.name)
         # field() ignores the parent's offset-independent validity on purpose: what lies under a NULL is masked below.
-        child = array.field(index) if index >= 0 else pa.nulls(len(array), arrow_type(member))
+        child = array.field(index) if index >= 0 else nulls(len(array), member)
         if valid is not None:
             child = (
                 pc.if_else(valid, child, pa.scalar(None, child.type))

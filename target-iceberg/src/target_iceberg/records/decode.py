@@ -14,13 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from target_iceberg.records.chunk import Chunk, Readers
-from target_iceberg.records.columns import coerce
+from target_iceberg.records.columns import coerce, empty_table, nulls
 from target_iceberg.records.record_json import record_json, source_of, value_json
 from target_iceberg.records.rejects import MAX_LISTED, Budget, RejectRow, classified_names
 from target_iceberg.records.rows import RowPath
 from target_iceberg.records.sieve import Sieve
 from target_iceberg.records.wire import WireReader
-from target_iceberg.types import arrow_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,11 +60,12 @@ class Decoder:
 
     def __init__(self, plan: StreamPlan, max_listed: int = MAX_LISTED) -> None:
         self.plan = plan
-        self.schema: pa.Schema = arrow_schema(plan.columns)
+        self.empty: pa.Table = empty_table(plan.columns)
+        self.schema: pa.Schema = self.empty.schema
         self._budget = Budget(max_listed)
         self._readers = Readers(
             columns=plan.columns,
-            schema=self.schema,
+            empty=self.empty,
             wire=WireReader(plan.columns),
             sieve=Sieve(plan.columns),
             rows=RowPath(plan.stream, plan.columns, self._budget),
@@ -82,7 +82,7 @@ class Decoder:
 
     def decode_records(self, chunk: bytes, n_rows: int) -> Decoded:
         """Decode whole RECORD lines, each newline-terminated, as `framing.Span` gives them; no blank lines among them."""
-        decoded = Decoded(self.schema.empty_table())
+        decoded = Decoded(self.empty)
         decoded.fields_dropped.update(dict.fromkeys(self._outside, n_rows))
         if n_rows:
             decoded.table = Chunk(chunk, n_rows, self._readers, decoded).read()
@@ -95,9 +95,9 @@ class Decoder:
         decoded.fields_dropped.update({n: table.num_rows for n in table.column_names if n not in self.schema.names})
         arrays: list[pa.Array] = []
         bad: dict[int, list[tuple[str, str]]] = {}
-        for column, wanted in zip(self.plan.columns, self.schema, strict=True):
+        for column in self.plan.columns:
             if column.name not in have:
-                arrays.append(pa.nulls(table.num_rows, wanted.type))
+                arrays.append(nulls(table.num_rows, column))
                 continue
             got = coerce(table[column.name], column)
             arrays.append(got.array)

@@ -49,7 +49,7 @@ def likely(array: pa.Array, column: Column) -> pa.BooleanArray | None:
 
 
 def _whole(array: pa.Array, column: Column) -> pa.BooleanArray:
-    high = min(2.0**53, 2.0 ** (arrow_type(column).bit_width - 1) - 1)
+    high = min(2.0**53 - 1, 2.0 ** (arrow_type(column).bit_width - 1) - 1)
     return pc.and_(pc.less_equal(pc.abs(array), high), pc.equal(pc.trunc(array), array))
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from target_iceberg.records.rejects import MASK, MAX_RECORD_CHARACTERS, SOURCE_FILE, SOURCE_RECORD, cut, shown
 from target_iceberg.records.scalars import json_text
 from target_iceberg.records.values import Members, Number, ValueRefused, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    import pyarrow as pa
 
 
 def record_json(table: pa.Table, classified: Collection[str], json_columns: Collection[str] = ()) -> str:
@@ -37,20 +37,26 @@ def value_json(table: pa.Table, name: str, masked: bool) -> str | None:
 
 def source_of(table: pa.Table) -> tuple[str | None, int | None]:
     """(file, record) that the first row says it came from."""
-    names = table.column_names
-    file = table[SOURCE_FILE][0].as_py() if SOURCE_FILE in names else None
-    record = table[SOURCE_RECORD][0].as_py() if SOURCE_RECORD in names else None
+    file, record = (_value(table, name) if name in table.column_names else None for name in (SOURCE_FILE, SOURCE_RECORD))
     return file if isinstance(file, str) else None, record if isinstance(record, int) else None
 
 
 def _text(table: pa.Table, name: str, is_json: bool) -> str:
-    try:
-        value = table[name][0].as_py()
-    except (ValueError, OverflowError):  # e.g. a date after the year 9999, which Python cannot hold
-        return json.dumps(str(table[name][0]))
+    value = _value(table, name)
     if is_json and isinstance(value, str):
         return value
     return json_text(_finite(parsed(value)))
+
+
+def _value(table: pa.Table, name: str) -> Any:
+    """Python value of the first row, text where Python has none: a date after the year 9999, bytes that are not UTF-8."""
+    try:
+        return table[name][0].as_py()
+    except (ValueError, OverflowError):
+        first = table[name].slice(0, 1)
+    if pa.types.is_string(first.type) or pa.types.is_large_string(first.type):
+        return bytes(first.cast(pa.large_binary())[0].as_py()).decode("utf-8", "backslashreplace")
+    return "unreadable" if pa.types.is_nested(first.type) else first.cast(pa.string())[0].as_py()
 
 
 def _finite(value: Any) -> Any:

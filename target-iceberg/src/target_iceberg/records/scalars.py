@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _INT_RANGE = {"long": (-(2**63), 2**63 - 1), "int": (-(2**31), 2**31 - 1)}
 _INTEGER = re.compile(r"-?\d+", re.ASCII)
+_MAX_INTEGER_DIGITS = 40
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _SPECIAL_FLOATS = {"NaN": math.nan, "-NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _FLOAT32_MAX = 3.4028235677973366e38
@@ -66,20 +67,31 @@ def _integer(word: str) -> Converter:
     def convert(value: Any) -> int:
         if not isinstance(value, Number):
             raise ValueRefused(f"expected a whole number, got {kind_of(value)}")
-        if value.text in _SPECIAL_FLOATS:
-            raise ValueRefused("expected a whole number, got NaN or Infinity")
-        number = decimal.Decimal(value.text)
-        # The exponent is looked at first: 1e999999999 would take all memory as an int.
-        if number and number.adjusted() > 20:
-            raise ValueRefused(f"beyond {bits} bits")
-        if number and (number.adjusted() < 0 or number != number.to_integral_value()):
-            raise ValueRefused("expected a whole number, got a fraction")
-        whole = int(number)
+        whole = _digits(value.text, bits) if _INTEGER.fullmatch(value.text) else _whole_double(value.text)
         if not low <= whole <= high:
             raise ValueRefused(f"beyond {bits} bits")
         return whole
 
     return convert
+
+
+def _digits(text: str, bits: int) -> int:
+    # Python refuses to read more than 4,300 digits, and takes its time with fewer.
+    if len(text) > _MAX_INTEGER_DIGITS:
+        raise ValueRefused(f"beyond {bits} bits")
+    return int(text)
+
+
+def _whole_double(text: str) -> int:
+    """A number with a point or an exponent is a double; from 2**53 on a double no longer says which whole number it means."""
+    number = float(_SPECIAL_FLOATS.get(text, text))
+    if not math.isfinite(number):
+        raise ValueRefused("expected a whole number, got one beyond all bounds or none")
+    if not number.is_integer():
+        raise ValueRefused("expected a whole number, got a fraction")
+    if abs(number) >= 2.0**53:
+        raise ValueRefused("a whole number of this size must be written with all its digits")
+    return int(number)
 
 
 def _double(value: Any) -> float:

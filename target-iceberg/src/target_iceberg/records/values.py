@@ -83,7 +83,7 @@ def _(value: int) -> Any:
 @parsed.register
 def _(value: float) -> Any:
     if math.isfinite(value):
-        return Number(str(int(value)) if value.is_integer() else repr(value))
+        return Number(repr(value))
     return Number("NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity")
 
 
