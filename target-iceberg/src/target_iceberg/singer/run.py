@@ -6,6 +6,7 @@ The lake is opened, and the libraries for it loaded, when the first record comes
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -241,6 +242,9 @@ class Run:
         sink = self.sinks.get(message.stream)
         if sink is None:
             self.announced[message.stream] = _Announced(plan, message.schema)
+            if not self.start_of(message.stream).get("bookmark"):
+                # Rows will come, and the libraries for them take half a second that the tap needs to find the first.
+                threading.Thread(target=_load_engine, name="load", daemon=True).start()
             return
         if sink.plan != plan:
             from target_iceberg.table.stage import open_stage
@@ -316,6 +320,12 @@ class Run:
                 stream=stream,
                 records=rows,
             )
+
+
+def _load_engine() -> None:
+    """Import what staging and publishing need."""
+    import target_iceberg.singer.finish
+    import target_iceberg.singer.stream  # noqa: F401
 
 
 def _no_schema(stream: str, *, planned: bool) -> Exception:
