@@ -50,6 +50,11 @@ lint: $(INSTALLED) ## style, types, stale generated files
 	@echo "== ruff"; $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "== mypy"; $(BIN)/mypy
 	@echo "== compiled meltano.yml"; $(BIN)/dativo compile jobs/ --check
+	@echo "== generated parts of docs/"; $(BIN)/python docs/generate.py --check
+
+.PHONY: docs
+docs: $(INSTALLED) ## write the generated parts of docs/ anew
+	@$(BIN)/python docs/generate.py
 
 .PHONY: format
 format: $(INSTALLED) ## let ruff mend what it can

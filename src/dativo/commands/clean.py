@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dativo.errors import DativoError
 from dativo.runtime import private_directory
 from dativo.runtime.lake_access import lake_problems, plan_here
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dativo.config.model.resolved import ResolvedJob
-    from target_iceberg.load_plan import LoadPlan
 
 DISPOSABLE = ("cache", "tmp")
 """Below .dativo/; plans belong to `dativo compile` and plugins to `dativo install`."""
@@ -30,14 +30,32 @@ def clean(paths: Sequence[Path], *, dry_run: bool, older_than_hours: float) -> i
     verb = "would remove" if dry_run else "removed"
     for path in _leftovers(loaded.root, dry_run=dry_run):
         click.echo(f"{verb} {path}")
+    for job in loaded.jobs:
+        try:
+            orphans = _orphans(loaded.root, job, older_than_s=older_than_hours * 3600, delete=not dry_run)
+        except DativoError as problem:  # one lake out of reach does not keep the others from being cleaned
+            click.echo(f"left out {job.tenant}/{job.name}: {problem.message}", err=True)
+            continue
+        for file in orphans:
+            click.echo(f"{verb} {file}")
+    return 0
+
+
+def _orphans(root: Path, job: ResolvedJob, *, older_than_s: float, delete: bool) -> list[str]:
+    """Files of the job's tables that no snapshot names.
+
+    Raises:
+        DativoError: the lake cannot be opened, or is not one that we may clean.
+    """
+    from dativo.lower.load_plan import lower
+    from dativo.runtime.environment import job_environment
     from target_iceberg.lake import clean as clean_lake
 
+    plan = lower(job)
+    environment = job_environment(job, plan, root=root, secrets_dir=root / "secrets", environ=os.environ, needs="lake")
+    here = plan_here(plan, root=root, variables=environment.variables)
     with lake_problems():
-        for plan in _plans(loaded.root, loaded.jobs):
-            for orphans in clean_lake(plan, older_than_s=older_than_hours * 3600, delete=not dry_run):
-                for file in orphans.paths:
-                    click.echo(f"{verb} {file}")
-    return 0
+        return [file for found in clean_lake(here, older_than_s=older_than_s, delete=delete) for file in found.paths]
 
 
 def _leftovers(root: Path, *, dry_run: bool) -> Iterator[Path]:
@@ -49,15 +67,3 @@ def _leftovers(root: Path, *, dry_run: bool) -> Iterator[Path]:
             if not dry_run:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             yield path
-
-
-def _plans(root: Path, jobs: Sequence[ResolvedJob]) -> Iterator[LoadPlan]:
-    from dativo.lower.load_plan import lower
-    from dativo.runtime.environment import job_environment
-
-    for job in jobs:
-        plan = lower(job)
-        environment = job_environment(
-            job, plan, root=root, secrets_dir=root / "secrets", environ=os.environ, needs="lake"
-        )
-        yield plan_here(plan, root=root, variables=environment.variables)
