@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from dativo.errors import DativoError
 from dativo.runtime import mirror, private_project, run_report
+from dativo.runtime.lake_access import plan_here
 from dativo.runtime.locks import job_lock
 from dativo.runtime.plugins import how_to_install, is_installed
 from dativo.runtime.preflight import STATE_FILE_ENV, PreflightCheck
 from dativo.runtime.private_directory import private_directory
 from dativo.runtime.relay import Relay
 from dativo.runtime.run_id import new_run_id
+from dativo.runtime.settled import report_from_lake
 from target_iceberg import run_report as reports
 
 if TYPE_CHECKING:
@@ -137,8 +139,12 @@ class Execution:
             report = run_report.refused(prepared.plan, run_id, started_at, refusal, dry_run=self._options.dry_run)
         else:
             file = run_report.path_of(self._options.root / prepared.plan.state_dir / "runs", run_id)
+            left = run_report.read(file)
+            if left is None and not self._options.dry_run:
+                here = plan_here(prepared.plan, root=self._options.root, variables=environment.variables)
+                left = report_from_lake(here, run_id, started_at, run_report.now())
             report = run_report.complete(
-                run_report.read(file),
+                left,
                 relay,
                 plan=prepared.plan,
                 run_id=run_id,

@@ -35,7 +35,6 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
     from target_iceberg.singer.framing import read_blocks
     from target_iceberg.singer.run import Run
 
-
     plan = _plan(settings)
     run = Run(settings, plan, ledger)
     report = _begin(run, plan)
@@ -58,8 +57,13 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
             raise MissingKeyPropertiesError(str(e)) from e
         raise
     except InterruptedRun as e:
-        report.failure = Failure(failure_class="interrupted", message=str(e), retryable=False)
-        raise
+        if ending.outcome is not None:  # all was published before the signal came
+            report.outcome, report.failure = ending.outcome, None
+            ledger.release()
+        else:
+            report.outcome = "partial" if ending.has_published else "failed"
+            report.failure = Failure(failure_class="interrupted", message=str(e), retryable=ending.has_published)
+            raise
     finally:
         run.close()
         if report.outcome in ("failed", "withheld", "dry_run"):
@@ -67,7 +71,7 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
         run.report_unplanned()
         report.run_id, report.ended_at = run.run_id, now()
         if plan is not None:
-            run_report.write(report, load_plan.project_root() / plan.state_dir / "runs" / f"{run.run_id}.json")
+            _leave(report, plan)
     return run.line_counts
 
 
@@ -87,11 +91,30 @@ def _begin(run: Run, plan: LoadPlan | None) -> RunReport:
     return report
 
 
+def _leave(report: RunReport, plan: LoadPlan) -> None:
+    """Write the report; the lake is what counts, so a report that cannot be written does not change how the run ends."""
+    path = load_plan.project_root() / plan.state_dir / "runs" / f"{report.run_id}.json"
+    try:
+        run_report.write(report, path)
+    except OSError as e:
+        event("report_not_written", f"{path}: the run report cannot be written: {e.strerror}", level="warning")
+
+
 class _Ending:
     """How a run is brought to its end, and what of it must be removed when that fails."""
 
     def __init__(self) -> None:
         self._finish: Finish | None = None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the run ended, once everything that was to be published is."""
+        return None if self._finish is None else self._finish.outcome
+
+    @property
+    def has_published(self) -> bool:
+        """At least one table is published."""
+        return self._finish is not None and self._finish.has_published
 
     def conclude(self, run: Run, report: RunReport) -> Outcome:
         """Publish what may be published; loads the libraries for it only when there is something."""

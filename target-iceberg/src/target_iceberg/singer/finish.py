@@ -43,6 +43,8 @@ class Finish:
         self._reports = {name: _stream_report(sink) for name, sink in run.sinks.items()}
         report.streams = [*self._reports.values(), *idle_reports(run)]
         report.notices += run.notices
+        self.outcome: Outcome | None = None
+        """Set when everything that was to be published is."""
         self._published_tables = 0
         self._published_streams: set[str] = set()
 
@@ -68,7 +70,13 @@ class Finish:
         self._publish_rejects()
         self._publish(wanted)
         rejected = any(s.counts.rejected for s in run.sinks.values())
-        return "partial" if rejected else "published" if wanted else "unchanged"
+        self.outcome = "partial" if rejected else "published" if wanted else "unchanged"
+        return self.outcome
+
+    @property
+    def has_published(self) -> bool:
+        """At least one table is published."""
+        return bool(self._published_streams)
 
     def settle(self) -> None:
         """Count rows of streams that were not published as withheld, when a run ends early."""
