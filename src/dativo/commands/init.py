@@ -62,6 +62,19 @@ order_id,customer,ordered_at,status,amount
 2,Grace Hopper,2025-01-03T11:40:00Z,placed,249.00
 3,Katherine Johnson,2025-01-04T08:05:00Z,shipped,5.25
 """
+_RECIPE = """\
+# How to read CSV files. The files named here are for plain Meltano (`meltano run tap-csv target-iceberg`);
+# a job names its own, which replace these.
+name: csv
+type: csv
+default_engine:
+  type: native
+  options:
+    files:
+      - {path: "data/orders/*.csv", object: orders}
+incremental:
+  strategy: file_modified_time
+"""
 _IGNORE = """\
 .dativo/
 .meltano/
@@ -72,6 +85,7 @@ _IGNORE = """\
 FILES = {
     "jobs/example/orders.yaml": _JOB,
     "assets/csv/v1.0/orders.yaml": _CONTRACT,
+    "connectors/sources/csv.yaml": _RECIPE,
     "data/orders/orders.csv": _DATA,
     ".gitignore": _IGNORE,
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
+from meltano.core.error import MeltanoError
 from meltano.core.state_store.base import MeltanoState, StateStoreManager
 
 from target_iceberg import load_plan
@@ -30,8 +31,8 @@ STATE_FILE_ENV = "DATIVO_STATE_FILE"
 FULL_REFRESH_ENV = "DATIVO_FULL_REFRESH"
 
 
-class StateUnavailableError(Exception):
-    """The lake cannot say where the job stands."""
+class StateUnavailableError(MeltanoError):  # type: ignore[misc]  # Meltano ships no types
+    """The lake cannot say where the job stands; Meltano shows the reason without a traceback."""
 
 
 class LakeStateStoreManager(StateStoreManager):  # type: ignore[misc]  # Meltano ships no types
@@ -97,17 +98,33 @@ class LakeStateStoreManager(StateStoreManager):  # type: ignore[misc]  # Meltano
         if path is None:
             mirror.delete_plain(state_id)
             return
+        from target_iceberg.errors import TargetError
         from target_iceberg.lake import reset
 
-        reset(load_plan.read(path))
+        try:
+            reset(load_plan.read(path))
+        except (TargetError, load_plan.LoadPlanError) as e:
+            raise StateUnavailableError(str(e)) from e
 
     def get_state_ids(self, pattern: str | None = None) -> Iterable[str]:
-        """State ids of all compiled jobs and of plain pipelines that ran."""
+        """State ids of all compiled jobs and of plain pipelines that ran.
+
+        A job whose lake cannot be read is named on the log and left out: Meltano's listing would stop at it.
+        """
         from fnmatch import fnmatch
 
         file = load_plan.project_root() / self._path
         ids = [i for i in json.loads(file.read_bytes()) if ":" in i] if file.exists() else []
-        return [i for i in [*ids, *mirror.plain_ids()] if pattern is None or fnmatch(i, pattern)]
+        wanted = [i for i in [*ids, *mirror.plain_ids()] if pattern is None or fnmatch(i, pattern)]
+        return [i for i in wanted if self._is_readable(i)]
+
+    def _is_readable(self, state_id: str) -> bool:
+        try:
+            self.get(state_id)
+        except StateUnavailableError as e:
+            logger.warning("%s left out: %s", state_id, e.reason)
+            return False
+        return True
 
     @contextmanager
     def acquire_lock(self, state_id: str, *, retry_seconds: float) -> Generator[None]:  # noqa: ARG002  Meltano's signature
