@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import threading
@@ -29,7 +30,7 @@ def framed(data: bytes, cuts: list[int] | None = None) -> list[Span | Line]:
     """What comes out, its data copied, of a framer that gets the data in pieces."""
     framer, found = Framer(), []
     places = [0, *sorted(min(c, len(data)) for c in cuts or []), len(data)]
-    for a, b in zip(places, places[1:], strict=False):
+    for a, b in itertools.pairwise(places):
         found += list(framer.feed(data[a:b]))
     found += list(framer.close())
     return [Span(x.stream, bytes(x.data), x.n_rows) if isinstance(x, Span) else x for x in found]
@@ -61,11 +62,29 @@ def tap(draw: st.DrawFn) -> list[bytes]:
     separators, order = draw(spacings), draw(orders)
     fields = draw(st.sets(st.sampled_from(["time_extracted", "version"])))
     lines = []
-    for i, kind in enumerate(draw(st.lists(st.sampled_from(["record"] * 6 + ["state", "schema", "blank", "other"]), max_size=40))):
+    for i, kind in enumerate(
+        draw(st.lists(st.sampled_from(["record"] * 6 + ["state", "schema", "blank", "other"]), max_size=40))
+    ):
         stream = draw(names)
         if kind == "record":
-            nested = draw(st.sampled_from([{"v": i}, {"type": "STATE", "stream": "no"}, {}, {"v": '"stream":"no","type":"RECORD"}'}, {"v": {"w": [1, {}]}}]))
-            message = {"type": "RECORD", "stream": stream, "record": nested, "time_extracted": f"2026-01-01T00:00:{i % 60:02}Z", "version": i}
+            nested = draw(
+                st.sampled_from(
+                    [
+                        {"v": i},
+                        {"type": "STATE", "stream": "no"},
+                        {},
+                        {"v": '"stream":"no","type":"RECORD"}'},
+                        {"v": {"w": [1, {}]}},
+                    ]
+                )
+            )
+            message = {
+                "type": "RECORD",
+                "stream": stream,
+                "record": nested,
+                "time_extracted": f"2026-01-01T00:00:{i % 60:02}Z",
+                "version": i,
+            }
             keep = {k: message[k] for k in order if k in {"type", "stream", "record"} | fields}
             lines.append(json.dumps(keep, separators=separators, ensure_ascii=draw(st.booleans())).encode() + b"\n")
         elif kind == "blank":
@@ -122,7 +141,11 @@ def test_line_ends_of_windows_stay_in_the_vectorised_path(ending: bytes) -> None
 
 
 def test_envelopes_that_end_with_the_stream_are_learned_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [b'{"record":{"v":%d},"stream":"%s","type":"RECORD"}\n' % (i, s) for i in range(50) for s in (b"a", b"bb", b"abc")]
+    lines = [
+        b'{"record":{"v":%d},"stream":"%s","type":"RECORD"}\n' % (i, s)
+        for i in range(50)
+        for s in (b"a", b"bb", b"abc")
+    ]
     framer = Framer()
     list(framer.feed(b"".join(lines)))
 
@@ -193,14 +216,20 @@ def test_the_last_line_needs_no_newline_and_a_byte_order_mark_is_skipped() -> No
 
 def test_other_messages_come_as_lines_with_their_numbers() -> None:
     found = framed(b'\n{"type":"SCHEMA"}\nhello\n' + record("a", 1) + b"[1]\n")
-    assert [(x.data, x.number) for x in found if isinstance(x, Line)] == [(b'{"type":"SCHEMA"}\n', 2), (b"hello\n", 3), (b"[1]\n", 5)]
+    assert [(x.data, x.number) for x in found if isinstance(x, Line)] == [
+        (b'{"type":"SCHEMA"}\n', 2),
+        (b"hello\n", 3),
+        (b"[1]\n", 5),
+    ]
 
 
 class Unbacked(io.StringIO):
     """Text without a file below it, as test runners give."""
 
 
-@pytest.mark.parametrize("source", [Unbacked("äb\nc"), io.BytesIO("äb\nc".encode()), io.TextIOWrapper(io.BytesIO("äb\nc".encode()))])
+@pytest.mark.parametrize(
+    "source", [Unbacked("äb\nc"), io.BytesIO("äb\nc".encode()), io.TextIOWrapper(io.BytesIO("äb\nc".encode()))]
+)
 def test_text_and_binary_sources_give_the_same_bytes(source: Any) -> None:
     assert b"".join(read_blocks(source, 2)) == "äb\nc".encode()
 

@@ -34,9 +34,8 @@ CASES = [
     (b'{"type":"DATIVO_START","run":"r","state":{"n":1}}', Start("r", {"n": 1})),
     (b'{"type":"DATIVO_END"}', End()),
     (
-        b'{"type":"DATIVO_REJECT","stream":"a","rule":"csv.ragged_row","column":null,"message":"m","record":{"raw":"x"},'
-        b'"source":{"file":"f","record":3,"line":null}}',
-        TapReject("a", "csv.ragged_row", "m", None, {"raw": "x"}, Source("f", 3)),
+        b'{"type":"DATIVO_REJECT","stream":"a","rule":"r","column":null,"message":"m","record":{"raw":"x"},"source":{"file":"f"}}',
+        TapReject("a", "r", "m", None, {"raw": "x"}, Source("f")),
     ),
     (b'{"type":"SOMETHING_NEW","x":1}', Unknown("SOMETHING_NEW")),
 ]

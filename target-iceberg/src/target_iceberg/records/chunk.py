@@ -72,7 +72,13 @@ class Chunk:
     """One call of `decode_records`."""
 
     def __init__(self, data: bytes | memoryview, n_rows: int, readers: Readers, decoded: Decoded) -> None:
-        self._view, self._n_rows, self._readers, self._decoded = memoryview(data), n_rows, readers, decoded
+        self._data, self._view, self._n_rows, self._readers, self._decoded = (
+            data,
+            memoryview(data),
+            n_rows,
+            readers,
+            decoded,
+        )
         self._offsets: npt.NDArray[np.int64] | None = None
         self._tables: list[pa.Table] = []
         self._failures = 0
@@ -110,7 +116,7 @@ class Chunk:
         runs = np.split(passed, np.flatnonzero(np.diff(passed) > 1) + 1)
         data = b"".join(self._lines(int(run[0]), int(run[-1]) + 1) for run in runs)
         try:
-            table, bad = self._readers.wire.read(memoryview(data), len(passed))
+            table, bad = self._readers.wire.read(data, len(passed))
         except Unreadable:
             self._cut(low, high)
             return
@@ -160,11 +166,13 @@ class Chunk:
 
     def _table(self, values: list[tuple[Any, ...]]) -> pa.Table:
         columns = self._readers.columns
-        return pa.table([build([v[i] for v in values], c) for i, c in enumerate(columns)], schema=self._readers.empty.schema)
+        return pa.table(
+            [build([v[i] for v in values], c) for i, c in enumerate(columns)], schema=self._readers.empty.schema
+        )
 
-    def _lines(self, low: int, high: int) -> memoryview:
+    def _lines(self, low: int, high: int) -> bytes | memoryview:
         if low == 0 and high == self._n_rows:
-            return self._view
+            return self._data
         if self._offsets is None:
             self._offsets = np.concatenate(([0], np.flatnonzero(np.frombuffer(self._view, np.uint8) == _NEWLINE) + 1))
         return self._view[self._offsets[low] : self._offsets[high]]

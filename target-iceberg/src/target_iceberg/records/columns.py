@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LEAF_ROWS = 32
 _PARTS = 8
+_UNITS_PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 @dataclass
@@ -59,8 +60,8 @@ def coerce(array: pa.Array, column: Column, scalar: bool = True) -> Coerced:
 
 
 def _has_more_values(t: pa.DataType, from_batch: bool) -> bool:
-    """Whether an array of this very type may hold what no column should: years beyond 9999, text that is not UTF-8."""
-    return bool(pa.types.is_date(t) or pa.types.is_timestamp(t) or (from_batch and pa.types.is_string(t)))
+    """Whether an array of this very type may hold what no column should: years beyond 9999, more digits, text that is not UTF-8."""
+    return bool(pa.types.is_temporal(t) or pa.types.is_decimal(t) or (from_batch and pa.types.is_string(t)))
 
 
 def build(values: Sequence[Any], column: Column) -> pa.Array:
@@ -171,13 +172,20 @@ def _by_value(array: pa.Array, convert: Callable[[Any], Any], column: Column) ->
 def _value(array: pa.Array, row: int, convert: Callable[[Any], Any], bad: dict[int, str]) -> Any:
     """Converted value of a row, None if it is NULL or noted as bad."""
     try:
-        value = array[row].as_py()
+        value = _python_value(array[row])
         return None if value is None else convert(value)
     except ValueRefused as e:
         bad[row] = str(e)
     except (ValueError, OverflowError):  # e.g. a date after the year 9999, which Python cannot hold
         bad[row] = "outside the years 1 to 9999" if pa.types.is_temporal(array.type) else "cannot be read"
     return None
+
+
+def _python_value(scalar: pa.Scalar) -> Any:
+    # PyArrow shows a time of day beyond midnight as one of the next day.
+    if pa.types.is_time(scalar.type) and scalar.is_valid and not 0 <= scalar.value < _UNITS_PER_DAY[scalar.type.unit]:
+        raise ValueRefused("no such time of day")
+    return scalar.as_py()
 
 
 def _json(array: pa.Array, column: Column, scalar: bool) -> Coerced:

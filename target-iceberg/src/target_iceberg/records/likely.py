@@ -27,7 +27,7 @@ _TEXT = {
     "timestamp": rf"\A{_DAY}(?:[T ]{_CLOCK}(?:Z|[+-]00:?00)?)?\z",
     "uuid": r"\A[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\z",
     "binary": r"\A(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\z",
-    "decimal": r"\A[+-]?\d+(?:\.\d+)?\z",
+    "decimal": r"\A[+-]?[0-9]{1,38}(?:\.[0-9]{1,38})?\z",
 }
 
 
@@ -54,10 +54,11 @@ def _whole(array: pa.Array, column: Column) -> pa.BooleanArray:
 
 
 def _within(array: pa.Array, precision: int, scale: int) -> pa.BooleanArray:
-    whole = precision - scale
-    looks = pc.is_valid(array)
+    wide = array.cast(pa.decimal256(76, array.type.scale))
+    looks = pc.is_valid(wide)
     if scale < array.type.scale:
-        looks = pc.equal(pc.round(array, ndigits=scale, round_mode="towards_zero"), array)
-    if whole < array.type.precision - array.type.scale:
-        looks = pc.and_(looks, pc.less(pc.abs(array), pa.scalar(decimal.Decimal(10) ** whole, array.type)))
+        looks = pc.equal(pc.round(wide, ndigits=scale, round_mode="towards_zero"), wide)
+    if precision - scale < 76 - array.type.scale:
+        bound = pa.scalar(decimal.Decimal(10) ** (precision - scale), wide.type)
+        looks = pc.and_(looks, pc.less(pc.abs(wide), bound))
     return looks

@@ -37,7 +37,9 @@ def value_json(table: pa.Table, name: str, masked: bool) -> str | None:
 
 def source_of(table: pa.Table) -> tuple[str | None, int | None]:
     """(file, record) that the first row says it came from."""
-    file, record = (_value(table, name) if name in table.column_names else None for name in (SOURCE_FILE, SOURCE_RECORD))
+    file, record = (
+        _value(table, name) if name in table.column_names else None for name in (SOURCE_FILE, SOURCE_RECORD)
+    )
     return file if isinstance(file, str) else None, record if isinstance(record, int) else None
 
 

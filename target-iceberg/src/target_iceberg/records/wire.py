@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from target_iceberg.records.columns import build, coerce
+from target_iceberg.records.hazards import endangers_decimals
 from target_iceberg.records.rows import parse_value
 from target_iceberg.records.scalars import compact_json, converter
+from target_iceberg.records.values import ValueRefused
 from target_iceberg.types import arrow_schema, decimal_parameters
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from target_iceberg.load_plan import Column
 
 _ROW = re.compile(r"in row (\d+)")
+_ESCAPED_KEY = re.compile(rb'\\(?:[^"\\]|\\.)*"\s*:')
 _CONVERSION = re.compile(r"Failed to convert JSON to ([a-z0-9]+)")
 _STRICT = {
     "long": pa.int64(),
@@ -49,11 +53,14 @@ class Unreadable(Exception):  # noqa: N818 - tells the caller to cut the chunk, 
 class WireReader:
     """Reads chunks of RECORD lines of one stream."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[Column], decimals_as_text: bool = False) -> None:
         self._columns = list(columns)
         self._schema = arrow_schema(columns)
-        self._raw = [c for c in columns if _needs_text(c)]
-        self._read = [c for c in columns if not _needs_text(c)]
+        self._raw = [c for c in columns if _needs_text(c, decimals_as_text)]
+        self._read = [c for c in columns if c not in self._raw]
+        self._without_decimals: WireReader | None = None
+        if any(_holds_decimals(c) for c in self._read):
+            self._without_decimals = WireReader(columns, decimals_as_text=True)
         self._wide: frozenset[str] = frozenset()
         self._options = self._parse_options()
         self._raw_names = {f"f{i}": c.name for i, c in enumerate(self._raw)}
@@ -62,18 +69,21 @@ class WireReader:
         )
         envelope: Any = msgspec.defstruct("envelope", [("record", record)])
         self._raw_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(envelope)
+        self._raw_keys = [json.dumps(c.name, ensure_ascii=False).encode() for c in self._raw]
         self._converters = [None if c.encoding == "json" else converter(c) for c in self._raw]
 
     def _parse_options(self) -> pj.ParseOptions:
         record = pa.struct([pa.field(c.name, _wire_type(c, self._wide)) for c in self._read])
         return pj.ParseOptions(explicit_schema=pa.schema([("record", record)]), unexpected_field_behavior="ignore")
 
-    def read(self, lines: memoryview, n_rows: int) -> tuple[pa.Table, list[int]]:
+    def read(self, lines: bytes | memoryview, n_rows: int) -> tuple[pa.Table, list[int]]:
         """Table of all rows in the plan's types, and the rows in it that hold a value which was not taken, ascending.
 
         Raises:
             Unreadable: the lines have to be cut.
         """
+        if self._without_decimals and endangers_decimals(bytes(lines)):
+            return self._without_decimals.read(lines, n_rows)
         _require_utf8(lines)
         record = self._record(lines, n_rows)
         arrays: dict[str, pa.Array] = {}
@@ -86,7 +96,7 @@ class WireReader:
             self._texts(lines, n_rows, arrays, bad)
         return pa.table([arrays[c.name] for c in self._columns], schema=self._schema), sorted(bad)
 
-    def _record(self, lines: memoryview, n_rows: int) -> pa.StructArray:
+    def _record(self, lines: bytes | memoryview, n_rows: int) -> pa.StructArray:
         """The record column, without NULL among its rows."""
         while True:
             wide = self._wide
@@ -117,21 +127,26 @@ class WireReader:
         self._options = self._parse_options()
         return True
 
-    def _texts(self, lines: memoryview, n_rows: int, arrays: dict[str, pa.Array], bad: set[int]) -> None:
+    def _texts(self, lines: bytes | memoryview, n_rows: int, arrays: dict[str, pa.Array], bad: set[int]) -> None:
         """Columns whose text is kept, or that Arrow's reader has no type for."""
         values: list[list[Any]] = [[] for _ in self._raw]
         for row, line in enumerate(bytes(lines).split(b"\n")[:n_rows]):
             try:
-                record = self._raw_decoder.decode(line).record
-                for got, field, convert in zip(values, self._raw_names, self._converters, strict=True):
-                    got.append(_text_value(getattr(record, field), convert))
+                for got, value in zip(values, self._line_texts(line), strict=True):
+                    got.append(value)
             except (msgspec.DecodeError, ValueError, RecursionError):  # noqa: PERF203 - one bad line must not hide the next
                 bad.add(row)
                 for got in values:
-                    del got[row:]
                     got.append(None)
         for got, column in zip(values, self._raw, strict=True):
             arrays[column.name] = build(got, column)
+
+    def _line_texts(self, line: bytes) -> list[Any]:
+        # msgspec takes the last of two members of a name; the row path refuses both.
+        if any(line.count(key) > 1 for key in self._raw_keys) or (b"\\" in line and _ESCAPED_KEY.search(line)):
+            raise ValueRefused("perhaps a key twice")
+        record = self._raw_decoder.decode(line).record
+        return [_text_value(getattr(record, f), c) for f, c in zip(self._raw_names, self._converters, strict=True)]
 
 
 def _text_value(raw: msgspec.Raw, convert: Any) -> Any:
@@ -142,14 +157,21 @@ def _text_value(raw: msgspec.Raw, convert: Any) -> Any:
     return convert(parse_value(bytes(raw).decode()))
 
 
-def _needs_text(column: Column) -> bool:
-    return column.encoding == "json" or column.type == "map" or any(_needs_text(c) for c in column.fields)
+def _needs_text(column: Column, decimals: bool) -> bool:
+    if column.encoding == "json" or column.type == "map" or (decimals and decimal_parameters(column.type)):
+        return True
+    return any(_needs_text(c, decimals) for c in column.fields)
+
+
+def _holds_decimals(column: Column) -> bool:
+    return decimal_parameters(column.type) is not None or any(_holds_decimals(c) for c in column.fields)
 
 
 def _wire_type(column: Column, wide: frozenset[str]) -> pa.DataType:
     parameters = decimal_parameters(column.type)
     if parameters:
-        return pa.decimal256(76, 38) if "decimal128" in wide else pa.decimal128(*parameters)
+        # Of 256 bit, so that rescaling cannot overflow: 38 digits times ten to the 38th fit.
+        return pa.decimal256(38, 38) if "decimal256" in wide else pa.decimal256(*parameters)
     if column.type == "struct":
         return pa.struct([pa.field(c.name, _wire_type(c, wide)) for c in column.fields])
     if column.type == "list":
@@ -160,7 +182,7 @@ def _wire_type(column: Column, wide: frozenset[str]) -> pa.DataType:
     return _STRICT.get(column.type, pa.string())
 
 
-def _require_utf8(lines: memoryview) -> None:
+def _require_utf8(lines: bytes | memoryview) -> None:
     """Arrow's reader takes any bytes for text."""
     offsets = pa.py_buffer(struct.pack("<qq", 0, len(lines)))
     text = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(lines)])
