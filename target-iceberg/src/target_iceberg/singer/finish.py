@@ -100,11 +100,7 @@ class Finish:
                 "no rows came: the table keeps its rows (set target.allow_empty to empty it)"
             )
             return None
-        unwanted = Positions()
-        if plan.key and plan.write_mode != "append" and files:
-            ids = [sink.stage.schema.find_field(k).field_id for k in plan.key]
-            with lake_errors(address(plan)), KeyIndex(sink.stage.table.io, files, ids) as index:
-                unwanted = index.superseded()
+        unwanted = self._superseded(sink, files)
         self._reports[plan.stream].superseded = unwanted.rows + sink.counts.good - sink.staged_rows
         if plan.write_mode == "append" and sink.counts.good_at_state is not None:
             late = _rows_from(files, sink.counts.good_at_state)
@@ -116,6 +112,23 @@ class Finish:
             unwanted.by_file += late.by_file
         state = self._state_of(plan.stream)
         return StreamPublish(sink.stage, files, state, self._files_read_again(sink, state), unwanted, _receipt(sink))
+
+    def _superseded(self, sink: StreamSink, files: list[StagedFile]) -> Positions:
+        """Staged rows of which a later row of the same key was staged too."""
+        plan, io = sink.plan, sink.stage.table.io
+        if not plan.key or plan.write_mode == "append" or not files:
+            return Positions()
+        from target_iceberg.records.audit import StagedRows, count_duplicates
+
+        paths = [f.data_file.file_path for f in files]
+        with lake_errors(address(plan)):
+            # Sorted hashes prove in little memory that no key came twice, which is what nearly always is.
+            staged = StagedRows(paths, lambda path: io.new_input(path).open(), sink.file_columns)
+            if not count_duplicates(staged, plan.key)[0]:
+                return Positions()
+            ids = [sink.stage.schema.find_field(k).field_id for k in plan.key]
+            with KeyIndex(io, files, ids) as index:
+                return index.superseded()
 
     def _state_of(self, stream: str) -> Any:
         latest = self._run.ledger.latest

@@ -226,6 +226,11 @@ class _Attempt:
 
     def _existing(self, table: Table) -> Positions:
         found = Positions()
+        snapshot = table.current_snapshot()
+        if snapshot is None or (
+            snapshot.summary and snapshot.summary.additional_properties.get("total-data-files") == "0"
+        ):
+            return found  # no need to look for the rows of any key
         for s in self._streams:
             if s.also_delete is not None:
                 found.by_file += s.also_delete(table).by_file
