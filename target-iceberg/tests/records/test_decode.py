@@ -13,6 +13,7 @@ import pytest
 
 from target_iceberg.load_plan import Column, StreamPlan
 from target_iceberg.records.decode import Decoded, Decoder
+from target_iceberg.records.hazards import endangers_decimals
 from target_iceberg.records.rejects import Budget
 from target_iceberg.records.rows import RowPath
 from target_iceberg.singer.framing import MALFORMED
@@ -373,3 +374,32 @@ def test_decimals_of_very_many_places_are_refused_and_do_not_reach_arrow(type_: 
 def test_numbers_that_overflow_when_they_are_rescaled_are_refused(type_: str, array: pa.Array) -> None:
     got = Decoder(plan(Column(name="c", type=type_))).decode_table(pa.table({"c": array}))
     assert (got.table.num_rows, got.n_rejected) == (0, 1)
+
+
+@pytest.mark.parametrize("value", PLACES)
+@pytest.mark.parametrize("before", range(9))
+def test_numbers_of_very_many_places_are_recognised_wherever_they_stand(value: str, before: int) -> None:
+    assert endangers_decimals(b"x" * before + value.encode() + b"}")
+    assert endangers_decimals(b"x" * (262_144 - before) + value.encode() + b"}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "e",
+        "e-",
+        "1e-05",
+        "1e-7",
+        "1.5e-19",
+        "gift e-mail",
+        "caf\\u00e9",
+        "a" * 300_000,
+        "100000000000000000000",
+        "0.0000000001",
+        "x-0e-",
+    ],
+)
+def test_ordinary_text_is_not_taken_for_such_numbers(text: str) -> None:
+    for before in range(3):
+        assert not endangers_decimals(b"-" * before + text.encode())

@@ -200,28 +200,18 @@ def _all_bad(array: pa.Array, column: Column) -> Coerced:
 
 
 def _struct(array: pa.Array, column: Column, scalar: bool) -> Coerced:
-    valid = array.is_valid() if array.null_count else None
-    children, bad = [], {}
+    children: list[pa.Array] = []
+    bad: dict[int, str] = {}
+    members = dict(
+        zip(array.type.names, array.flatten(), strict=True)
+    )  # NULL where the struct is, whatever lies beneath
     for member in column.fields:
-        index = array.type.get_field_index(member.name)
-        # field() ignores the parent's offset-independent validity on purpose: what lies under a NULL is masked below.
-        child = array.field(index) if index >= 0 else nulls(len(array), member)
-        if valid is not None:
-            child = (
-                pc.if_else(valid, child, pa.scalar(None, child.type))
-                if index >= 0 and not _extended(child.type)
-                else child
-            )
+        child = members[member.name] if member.name in members else nulls(len(array), member)
         got = coerce(child, member, scalar)
         children.append(got.array)
         bad.update({i: f"{member.name}: {m}" for i, m in got.bad.items() if i not in bad})
-    wanted = arrow_type(column)
-    mask = None if valid is None else pc.invert(valid)
-    return Coerced(pa.StructArray.from_arrays(children, fields=list(wanted), mask=mask), bad)
-
-
-def _extended(t: pa.DataType) -> bool:
-    return isinstance(t, pa.BaseExtensionType) or pa.types.is_nested(t)
+    mask = array.is_null() if array.null_count else None
+    return Coerced(pa.StructArray.from_arrays(children, fields=list(arrow_type(column)), mask=mask), bad)
 
 
 def _list(array: pa.Array, column: Column, scalar: bool) -> Coerced:
