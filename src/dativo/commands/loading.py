@@ -122,6 +122,7 @@ def load_source(word: str) -> tuple[Path, ResolvedJob]:
     findings: list[Finding] = []
     resolver = Resolver(project)
     resolver.contracts = _AnyContract(project)
+    resolver.tolerated = _OF_CONTRACTS
     drafts = read_drafts(project, paths, findings, tenant=tenant, job=job)
     jobs = [r for r in (resolver.resolve(d, findings) for d in drafts) if r is not None]
     others = [f for f in findings if not f.code.startswith(_OF_CONTRACTS)]

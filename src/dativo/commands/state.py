@@ -9,9 +9,13 @@ import click
 
 from dativo.commands.output import print_json
 from dativo.errors import DativoError
+from dativo.runtime import mirror
 from dativo.runtime.lake_access import lake_problems, plan_here
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dativo.config.model.resolved import ResolvedJob
     from target_iceberg.lake import Bookmark
     from target_iceberg.load_plan import LoadPlan
 
@@ -20,7 +24,7 @@ def show(job: str, *, output_format: str) -> int:
     """Print the bookmark of each stream."""
     from target_iceberg.lake import bookmarks_of
 
-    plan = _plan_of(job)
+    plan, _, _ = _loaded(job)
     with lake_problems():
         held = bookmarks_of(plan)
     document = {stream: _as_dict(bookmark) for stream, bookmark in held.items()}
@@ -32,7 +36,7 @@ def show(job: str, *, output_format: str) -> int:
             click.echo(f"{stream}: no bookmark; the next run reads everything")
             continue
         click.echo(f"{stream}: {bookmark['n']} publishes, the last by run {bookmark['run_id']}")
-        print_json(bookmark["state"])
+        print_json(bookmark.get("state"))
     return 0
 
 
@@ -40,7 +44,7 @@ def reset(job: str, *, stream: str | None, assume_yes: bool) -> int:
     """Forget the bookmark of one stream or of all."""
     from target_iceberg.lake import reset as forget
 
-    plan = _plan_of(job)
+    plan, resolved, root = _loaded(job)
     streams = [s.stream for s in plan.streams]
     if stream is not None and stream not in streams:
         raise DativoError(f"{job}: has no stream {stream}", f"its streams: {', '.join(streams)}")
@@ -51,12 +55,13 @@ def reset(job: str, *, stream: str | None, assume_yes: bool) -> int:
         )
     with lake_problems():
         done = forget(plan, stream)
+    mirror.forget(resolved, root, None if stream is None else [stream])
     for name, bookmark in done.items():
         click.echo(f"{name}: {'there was nothing to forget' if bookmark is None else 'forgotten'}")
     return 0
 
 
-def _plan_of(job: str) -> LoadPlan:
+def _loaded(job: str) -> tuple[LoadPlan, ResolvedJob, Path]:
     from dativo.commands.loading import load_one
     from dativo.lower.load_plan import lower
     from dativo.runtime.environment import job_environment
@@ -66,7 +71,7 @@ def _plan_of(job: str) -> LoadPlan:
     environment = job_environment(
         resolved, plan, root=loaded.root, secrets_dir=loaded.root / "secrets", environ=os.environ, needs="lake"
     )
-    return plan_here(plan, root=loaded.root, variables=environment.variables)
+    return plan_here(plan, root=loaded.root, variables=environment.variables), resolved, loaded.root
 
 
 def _as_dict(bookmark: Bookmark | None) -> dict[str, Any] | None:

@@ -57,7 +57,7 @@ def job_environment(
     missing: list[str] = []
     for secret in named:
         value = _secret_value(secret, job.tenant, found, root=root, secrets_dir=secrets_dir, environ=environ)
-        if value is None:
+        if not value:  # an empty file is a secret that somebody forgot to fill in
             missing.append(_describe(secret, job.tenant))
         else:
             values[secret.name] = value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dativo.lower.emit import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dativo.config.model.resolved import ResolvedJob
@@ -54,6 +54,16 @@ def refresh(prepared: PreparedJob, report: RunReport, root: Path) -> None:
             "message": report.failure.message,
         }
     write_atomic(file, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+
+
+def forget(job: ResolvedJob, root: Path, streams: Sequence[str] | None) -> None:
+    """Take out what a reset has made untrue: of some streams their cursors, of all of them (None) the files too."""
+    file = path_of(job, root)
+    content = read(file)
+    gone = ("object_", "file_") if streams is None else tuple(f"object_{s}" for s in streams)
+    kept = {k: v for k, v in content.items() if not (k.startswith(gone) if streams is None else k in gone)}
+    if kept != content:
+        write_atomic(file, json.dumps(kept, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n")
 
 
 def entries(stream: str, bookmark: Any, at: str, cursor_field: str | None) -> dict[str, Any]:

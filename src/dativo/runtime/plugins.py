@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,16 @@ def how_to_install(plugin: Plugin) -> str:
     """The command that makes a missing plugin available."""
     if plugin.pip_url is not None:
         return "dativo install"
+    if plugin.distribution is not None and _version_of(plugin.distribution) is not None:
+        have = f"{plugin.distribution} {_version_of(plugin.distribution)}"
+        return f"{have} is installed and has no {plugin.executable}; this version of Dativo does not load there yet"
     if plugin.distribution is not None:
         return f"pip install {plugin.distribution}"
     return f"put an executable {plugin.executable} on PATH, or give the recipe a pip_url"
+
+
+def _version_of(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

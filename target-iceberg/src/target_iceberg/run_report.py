@@ -112,7 +112,9 @@ class RunReport(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def exit_code(self) -> int:
-        """Exit code of `dativo run` for this report."""
+        """Exit code of `dativo run` for this report; that of a dry run is the one of the run that it stands for."""
+        if self.outcome == "dry_run" and any(s.rejected for s in self.streams):
+            return EXIT_CODES["partial"]
         return EXIT_CODES[self.outcome]
 
 

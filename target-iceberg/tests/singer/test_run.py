@@ -145,9 +145,12 @@ def test_a_replace_without_schema_is_refused(target: Any) -> None:
     assert target.ids() == [1]
 
 
-def test_a_dry_run_counts_and_writes_nothing(target: Any) -> None:
-    result = target.run([target.order(1), target.order(1), target.order(2, "lost")], FILE_STATE, DATIVO_DRY_RUN="1")
-    assert (result.code, result.report.outcome) == (0, "dry_run")
+@pytest.mark.parametrize(("violations", "outcome", "code"), [("warn", "dry_run", 1), ("strict", "withheld", 2)])
+def test_a_dry_run_counts_and_writes_nothing(target: Any, violations: str, outcome: str, code: int) -> None:
+    target.plan = target.job_plan(violations=violations)
+    records = [target.order(1), target.order(1), target.order(2, "lost")]
+    result = target.run(records, FILE_STATE, DATIVO_DRY_RUN="1")
+    assert (result.report.outcome, result.report.exit_code, result.report.dry_run) == (outcome, code, True)
     assert target.rows() == []
     assert target.rows("shop.orders__rejects") == []
     assert result.states == []

@@ -60,11 +60,12 @@ class Finish:
         verdict = self._verdict()
         for name, sink in run.sinks.items():
             self._count(sink, publishes[name], withheld=verdict is not None)
+        if verdict is not None:
+            if not self._dry_run:
+                self._publish_rejects()
+            raise TargetError(verdict, "violations")
         if self._dry_run:
             return "dry_run"
-        if verdict is not None:
-            self._publish_rejects()
-            raise TargetError(verdict, "violations")
         wanted = {name: p for name, p in publishes.items() if p is not None and self._has_news(p)}
         self._require_schemas()
         self._publish_rejects()
