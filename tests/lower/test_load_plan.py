@@ -8,7 +8,6 @@ import pytest
 
 from dativo.config.model.contract import ContractTarget
 from dativo.config.model.resolved import Incremental, SourceObject
-from dativo.errors import DativoError
 from dativo.lower.load_plan import fingerprint, lower, notices
 from target_iceberg import load_plan
 
@@ -82,9 +81,18 @@ def test_a_shared_catalog_keeps_tenants_apart_by_namespace(make_job: Any) -> Non
     assert plan.streams[0].namespace == ("demo__shop",)
 
 
-def test_an_object_store_without_a_lake_catalog_is_refused_with_the_remedy(make_job: Any) -> None:
-    with pytest.raises(DativoError, match=r"(?s)target.connection.s3.*add target.connection.nessie"):
-        lower(make_job(target__connection={"s3": {"bucket": "b"}}))
+def test_an_object_store_without_a_lake_catalog_holds_the_files_of_the_embedded_lake(make_job: Any) -> None:
+    job = make_job(target__connection={"s3": {"bucket": "b", "prefix": "raw", "endpoint": "http://s3:9000"}})
+    catalog = lower(job).catalog
+    assert (catalog.kind, catalog.path) == ("embedded", "lake/demo")
+    assert catalog.properties == {"s3.endpoint": "http://s3:9000", "warehouse": "s3://b/raw/demo"}
+    assert any("no lake catalog is named" in n for n in notices(job))
+
+
+def test_a_warehouse_that_is_no_place_is_ignored_with_a_notice(make_job: Any) -> None:
+    job = make_job(target__warehouse="main")
+    assert lower(job).catalog.properties == {}
+    assert any("target.warehouse main is ignored" in n for n in notices(job))
 
 
 def test_two_tenants_have_two_state_ids(make_job: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dativo.errors import DativoError
 from target_iceberg.load_plan import LakeCatalog
 
 if TYPE_CHECKING:
@@ -20,28 +19,26 @@ S3_PROPERTIES = {
     "region": "s3.region",
 }
 """Our words -> PyIceberg's."""
-OBJECT_STORES = ("s3", "gs", "azure")
 
 
 def lower(job: ResolvedJob) -> LakeCatalog:
-    """Nessie, any PyIceberg catalog, or the tenant's embedded lake; object stores without tables have the files' manifest.
-
-    Raises:
-        DativoError: an Iceberg target names an object store but no lake catalog.
-    """
+    """Nessie, any PyIceberg catalog, or the tenant's embedded lake; object stores without tables have the files' manifest."""
     connection = job.target.connection
     for word, make in _KINDS.items():
         if word in connection:
             return make(job, connection)
     if job.target.connector_type.category == "object_store":
         return LakeCatalog(kind="pyiceberg", name=job.target.type, properties=_storage(job, connection))
-    stores = [word for word in OBJECT_STORES if word in connection]
-    if stores:
-        raise DativoError(
-            f"{job.tenant}/{job.name}: target.connection.{stores[0]} names an object store but no lake catalog",
-            "add target.connection.nessie {uri}, or target.connection.catalog with PyIceberg's properties",
-        )
-    return LakeCatalog(kind="embedded", path=f"lake/{job.tenant}")
+    return LakeCatalog(kind="embedded", path=f"lake/{job.tenant}", properties=_elsewhere(job, connection))
+
+
+def _elsewhere(job: ResolvedJob, connection: Mapping[str, Any]) -> dict[str, str]:
+    """Properties of an embedded lake whose files lie elsewhere, below a directory of the tenant; {} when they do not."""
+    properties = _storage(job, connection)
+    warehouse = properties.get("warehouse", "")
+    if "://" not in warehouse and not warehouse.startswith("/"):
+        return {}
+    return {**properties, "warehouse": f"{warehouse.rstrip('/')}/{job.tenant}"}
 
 
 def _nessie(job: ResolvedJob, connection: Mapping[str, Any]) -> LakeCatalog:

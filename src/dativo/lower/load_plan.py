@@ -65,7 +65,17 @@ def namespace(job: ResolvedJob, contract: Contract, *, shared: bool) -> tuple[st
 def notices(job: ResolvedJob) -> list[str]:
     """What lowering left out of what the files say."""
     said = []
-    kind = lake_catalog.lower(job).kind
+    catalog = lake_catalog.lower(job)
+    kind = catalog.kind
+    if kind == "embedded" and "warehouse" in catalog.properties:
+        said.append(
+            f"no lake catalog is named: the embedded one in lake/{job.tenant} is used, with its files below "
+            f"{catalog.properties['warehouse']}; name one with target.connection.catalog"
+        )
+    elif kind == "embedded" and job.target.warehouse is not None:
+        said.append(
+            f"target.warehouse {job.target.warehouse} is ignored: it is the name of a place in a lake catalog, and none is named"
+        )
     if kind != "nessie" and job.target.branch is not None:
         said.append(f"target.branch {job.target.branch} is ignored: this lake catalog has no branches")
     said += [

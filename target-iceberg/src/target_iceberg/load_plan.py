@@ -102,7 +102,8 @@ class LakeCatalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where the tables lie."""
 
     kind: Literal["embedded", "pyiceberg", "nessie"]
-    """embedded: SQLite catalog and files below `path`; pyiceberg: `properties` go to pyiceberg.catalog.load_catalog."""
+    """embedded: SQLite catalog below `path`, files there too unless `properties` name a warehouse; pyiceberg: `properties` go
+    to pyiceberg.catalog.load_catalog."""
     name: str = "dativo"
     path: str | None = None
     """embedded only: project-relative directory with catalog.db and warehouse/, e.g. lake/acme."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from msgspec.structs import replace
+
 from target_iceberg import lake
+from target_iceberg.load_plan import LakeCatalog
 
 
 def test_an_embedded_lake_that_does_not_exist_is_empty_and_is_not_made(target: Any) -> None:
@@ -59,3 +62,13 @@ def test_clean_finds_old_files_that_no_snapshot_names_and_nothing_else(target: A
     opened = lake.open_lake(target.plan.catalog).table("shop.orders")
     assert opened is not None
     assert opened.count == 5
+
+
+def test_an_embedded_lake_may_keep_its_files_elsewhere(target: Any, tmp_path: Any) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    catalog = LakeCatalog(kind="embedded", path="lake/acme", properties={"warehouse": f"file://{elsewhere}/acme"})
+    target.plan = replace(target.plan, catalog=catalog)
+    assert target.run([target.order(1)]).code == 0
+    assert target.ids() == [1]
+    assert list(elsewhere.rglob("acme/shop/orders/data/*.parquet"))
+    assert not (target.root / "lake/acme/warehouse").exists()

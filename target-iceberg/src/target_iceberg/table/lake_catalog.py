@@ -142,22 +142,29 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
         return None
     with lake_errors(f"lake {directory}"):
         _writable(directory)
-        return _embedded(catalog.name, directory)
+        return _embedded(catalog, directory)
 
 
-def _embedded(name: str, directory: Path) -> Catalog:
+def warehouse_of(catalog: LakeCatalog) -> str:
+    """Where the tables of an embedded lake lie: below its directory, unless the target names another place."""
+    named = catalog.properties.get("warehouse")
+    return expand(named).rstrip("/") if named else file_uri(embedded_location(catalog) / "warehouse")
+
+
+def _embedded(catalog: LakeCatalog, directory: Path) -> Catalog:
     properties = {
         "uri": f"sqlite:///{(directory / 'catalog.db').as_posix()}?timeout={BUSY_TIMEOUT_S}",
-        "warehouse": file_uri(directory / "warehouse"),
         "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+        **{k: expand(v) for k, v in catalog.properties.items()},
+        "warehouse": warehouse_of(catalog),
     }
     try:
-        return SqlCatalog(name, **properties)
+        return SqlCatalog(catalog.name, **properties)
     except OperationalError as e:
         # Two first runs at once: both found no tables, the slower CREATE TABLE fails; now they exist.
         if "already exists" not in str(e):
             raise
-        return SqlCatalog(name, **properties)
+        return SqlCatalog(catalog.name, **properties)
 
 
 def load_table(catalog: Catalog, namespace: tuple[str, ...], table: str) -> Table | None:

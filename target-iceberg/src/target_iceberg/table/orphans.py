@@ -38,7 +38,7 @@ def find_orphans(lake: Lakehouse, plan: StreamPlan, *, older_than_s: float, dele
     Raises:
         TargetError: the catalog is not embedded.
     """
-    if lake.settings.kind != "embedded":
+    if lake.settings.kind != "embedded" or "warehouse" in lake.settings.properties:
         raise TargetError(
             f"{address(plan)}: cleaning is only for embedded lakes; use the catalog's own garbage collection", "refused"
         )

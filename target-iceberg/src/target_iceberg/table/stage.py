@@ -9,7 +9,7 @@ from target_iceberg.errors import TargetError
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.iceberg_schema import iceberg_schema, partition_spec
-from target_iceberg.table.lake_catalog import embedded_location, ensure_namespace, file_uri, lake_errors, load_table
+from target_iceberg.table.lake_catalog import ensure_namespace, lake_errors, load_table, warehouse_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -56,7 +56,7 @@ class Lakehouse:
         schema = iceberg_schema(plan.columns, plan.key)
         location = None
         if self.settings.kind == "embedded":
-            location = "/".join((file_uri(embedded_location(self.settings) / "warehouse"), *plan.namespace, plan.table))
+            location = "/".join((warehouse_of(self.settings), *plan.namespace, plan.table))
         else:
             ensure_namespace(self.catalog, plan.namespace)
         return self.catalog.create_table_transaction(
