@@ -24,9 +24,9 @@ DISPOSABLE = ("cache", "tmp")
 
 def clean(paths: Sequence[Path], *, dry_run: bool, older_than_hours: float) -> int:
     """Remove leftovers and print each."""
-    from dativo.commands.loading import load_or_refuse
+    from dativo.commands.loading import load_or_tell
 
-    loaded = load_or_refuse(paths)
+    loaded = load_or_tell(paths)
     verb = "would remove" if dry_run else "removed"
     for path in _leftovers(loaded.root, dry_run=dry_run):
         click.echo(f"{verb} {path}")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from dativo.config.contracts import Contracts
 from dativo.config.diagnostics import did_you_mean, has_errors, listed
 from dativo.config.drafts import read_drafts, tenant_of_path
@@ -82,6 +84,25 @@ def load_or_refuse(
         raise InvalidConfiguration(loaded.findings)
     if not loaded.jobs:
         raise _nothing(loaded.project, tenant, job)
+    return loaded
+
+
+def load_or_tell(paths: Iterable[Path], *, tenant: str | None = None, job: str | None = None) -> Loaded:
+    """The valid jobs, for commands that only look: a mistake in one file does not hide the tables of the others.
+
+    Raises:
+        InvalidConfiguration: no job is valid; lists all findings.
+    """
+    loaded = load(paths, tenant=tenant, job=job)
+    errors = [f for f in loaded.findings if f.severity == "error"]
+    if errors and not loaded.jobs:
+        raise InvalidConfiguration(loaded.findings)
+    if not loaded.jobs:
+        raise _nothing(loaded.project, tenant, job)
+    if errors:
+        files = len({f.file for f in errors})
+        what = "1 file has" if files == 1 else f"{files} files have"
+        click.echo(f"{what} errors and their jobs are left out; all of them: dativo validate", err=True)
     return loaded
 
 

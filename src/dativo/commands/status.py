@@ -22,9 +22,9 @@ _GOOD = ("published", "unchanged", "partial")
 
 def status(paths: Sequence[Path], *, tenant: str | None, job: str | None, output_format: str) -> int:
     """Print one line per job, from run reports and mirrors alone: no lake is opened, so it is fast for any number."""
-    from dativo.commands.loading import load_or_refuse
+    from dativo.commands.loading import load_or_tell
 
-    loaded = load_or_refuse(paths, tenant=tenant, job=job)
+    loaded = load_or_tell(paths, tenant=tenant, job=job)
     rows = [job_status(item, loaded.root) for item in loaded.jobs]
     if output_format == "json":
         print_json(rows)

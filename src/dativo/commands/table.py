@@ -34,11 +34,11 @@ class Lakes:
         Raises:
             DativoError: a lake of the tenant that was asked for cannot be opened.
         """
-        from dativo.commands.loading import load_or_refuse
+        from dativo.commands.loading import load_or_tell
         from dativo.lower import lake_catalog
         from target_iceberg.lake import open_lake
 
-        loaded = load_or_refuse([], tenant=self._tenant)
+        loaded = load_or_tell([], tenant=self._tenant)
         wanted = {(job.tenant, repr(lake_catalog.lower(job))): job for job in loaded.jobs}
         for job in wanted.values():
             try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dativo.errors import DativoError
+from dativo.lower.load_plan import notices
 from dativo.runtime import mirror, private_project, run_report
 from dativo.runtime.lake_access import plan_here
 from dativo.runtime.locks import job_lock
@@ -111,7 +112,8 @@ class Execution:
         )
         state_dir = self._options.root / prepared.plan.state_dir
         with job_lock(state_dir / ".lock", job=prepared.label, run_id=run_id):
-            for warning in prepared.environment.warnings:
+            said = (*prepared.job.notices, *notices(prepared.job), *prepared.environment.warnings)
+            for warning in said:
                 log.say("warning", warning, level="warning")
             report = self._run_locked(prepared, run_id, log)
             self._keep(report, prepared, state_dir / "runs", log)
