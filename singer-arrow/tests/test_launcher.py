@@ -23,7 +23,9 @@ def tap(tmp_path: Path) -> Any:
     def write(body: str, name: str = "tap-x") -> Path:
         path = tmp_path / "bin with space" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!{sys.executable}\nimport os, signal, sys, time\n{body}\n")
+        # A shebang cannot hold a path with spaces: a shell and Python read these lines alike, as pip writes them.
+        start = f"#!/bin/sh\n'''exec' \"{sys.executable}\" \"$0\" \"$@\"\n' '''\n"
+        path.write_text(f"{start}import os, signal, sys, time\n{body}\n")
         path.chmod(0o755)
         return path
 

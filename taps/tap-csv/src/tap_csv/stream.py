@@ -140,9 +140,8 @@ class CsvStream(Stream):
         if self.replication_method == REPLICATION_FULL_TABLE:
             self._bookmark.clear()
         todo = [file for file in files if self._is_recent(file) and not self._bookmark.is_unchanged(file)]
-        self._announce(
-            "files_found", f"{self.name}: {len(files)} files, {len(todo)} to read", files=len(files), new=len(todo)
-        )
+        found = f"{len(files)} {'file' if len(files) == 1 else 'files'}"
+        self._announce("files_found", f"{self.name}: {found}, {len(todo)} to read", files=len(files), new=len(todo))
         return todo
 
     def _is_recent(self, file: SourceFile) -> bool:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from target_iceberg.singer.stream import Evaluated, StreamSink
 
-CHUNK_BYTES = 12 << 20
-WAITING_BYTES = 48 << 20
+CHUNK_BYTES = 8 << 20
+WAITING_BYTES = 32 << 20
 WORKERS = 2
 PROGRESS_EVERY_S = 0.5
 
@@ -139,7 +139,6 @@ class Progress:
             event(
                 "progress",
                 f"{name}: {sink.counts.read} records",
-                level="debug",
                 stream=name,
                 records=sink.counts.read,
                 rejected=sink.counts.rejected,

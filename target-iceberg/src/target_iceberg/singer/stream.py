@@ -104,7 +104,7 @@ class StreamSink:
     def evaluate_reject(self, message: TapReject) -> Evaluated:
         """A record that the tap itself could not shape."""
         reject = from_tap(self.plan, message)
-        return Evaluated(1, self.decoder.schema.empty_table(), [reject], 1, Counter({reject.rule: 1}), {})
+        return Evaluated(1, self.decoder.empty, [reject], 1, Counter({reject.rule: 1}), {})
 
     def _evaluate(self, read: int, decoded: Decoded) -> Evaluated:
         verdict = self.contract.check(decoded.table)
