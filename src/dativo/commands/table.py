@@ -25,28 +25,26 @@ class Lakes:
 
     def __init__(self, tenant: str | None) -> None:
         self.left_out: dict[str, list[str]] = {}
-        """Tenant -> why lakes of it cannot be opened; told instead of raised when nobody asked for that tenant."""
+        """Tenant -> why lakes of it cannot be opened."""
         self._tenant = tenant
 
     def open(self) -> Iterator[tuple[str, Lake]]:
-        """Tenant and open lake.
-
-        Raises:
-            DativoError: a lake of the tenant that was asked for cannot be opened.
-        """
+        """Tenant and open lake, as far as lakes can be opened; `left_out` says of the others why."""
         from dativo.commands.loading import load_or_tell
         from dativo.lower import lake_catalog
         from target_iceberg.lake import open_lake
 
         loaded = load_or_tell([], tenant=self._tenant)
-        wanted = {(job.tenant, repr(lake_catalog.lower(job))): job for job in loaded.jobs}
+        wanted: dict[object, ResolvedJob] = {}
+        for job in loaded.jobs:
+            catalog = lake_catalog.lower(job)
+            # Jobs may keep their files in different places and all the same share the tenant's embedded lake catalog.
+            wanted.setdefault((job.tenant, catalog.path if catalog.kind == "embedded" else repr(catalog)), job)
         for job in wanted.values():
             try:
                 with lake_problems():
                     lake = open_lake(_catalog_of(job, loaded.root))
             except DativoError as problem:
-                if self._tenant is not None:
-                    raise
                 self.left_out.setdefault(job.tenant, []).append(problem.message)
                 continue
             yield job.tenant, lake
@@ -80,9 +78,9 @@ def list_tables(*, tenant: str | None, output_format: str) -> int:
         print_json(rows)
     elif rows:
         print_table(None, rows)
-    else:
+    elif not lakes.left_out:
         click.echo("no tables yet; load some: dativo run --job-dir jobs")
-    return 0
+    return 2 if lakes.left_out and not rows else 0
 
 
 def show_table(address: str, *, limit: int, output_format: str) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dativo.config.check_model import check_model
 from dativo.config.diagnostics import did_you_mean, listed
 from dativo.config.model.contract_file import AuthoredColumn, DataQuality, FlatContract, NestedContract
+from dativo.config.odcs.library_rules import with_metrics
 from dativo.config.odcs.types import odcs_type
 from target_iceberg.types import UnknownTypeError, contract_words
 
@@ -48,7 +49,8 @@ def canonical(document: Document, findings: list[Finding]) -> dict[str, Any] | N
     """The ODCS document that a contract file says; None (and findings) when it fits no spelling."""
     spelling = spelling_of(document.data)
     if spelling == "odcs":
-        return {k: v for k, v in document.data.items() if k != "$schema"}
+        said = {k: v for k, v in document.data.items() if k != "$schema"}
+        return dict(with_metrics(said)) if str(said.get("apiVersion", "")).startswith("v3.0") else said
     if spelling == "nested":
         nested = check_model(NestedContract, document, findings)
         return _from_nested(nested.asset, document, findings) if nested else None
