@@ -141,7 +141,8 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
     if not create and not (directory / "catalog.db").exists():
         return None
     with lake_errors(f"lake {directory}"):
-        _writable(directory)
+        if create:
+            _writable(directory)
         return _embedded(catalog, directory)
 
 
