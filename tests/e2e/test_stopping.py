@@ -40,7 +40,8 @@ def test_a_signal_ends_the_run_with_its_own_exit_code(project: Any, helpers: Any
     assert process.returncode == code, err
     assert "Traceback" not in out + err
     helpers.wait_until_gone(children)
-    assert helpers.events(err)[-1]["failure_class"] == "interrupted"
+    last = helpers.events(err)[-1]
+    assert (last["failure_class"], last["exit_code"]) == ("interrupted", code)
     assert report(project)["failure"]["message"].startswith(f"stopped by {signal.Signals(number).name}")
 
 

@@ -251,7 +251,10 @@ class Runs:
         )
         for line in summary.closing(report, job_file):
             log.say("summary", line, level=level)
-        log.say("run_finished", summary.headline(report), level=level, report=file, **summary.fields(report))
+        fields = summary.fields(report)
+        if self._stopped_by is not None and fields.get("failure_class") == "interrupted":
+            fields["exit_code"] = 128 + self._stopped_by
+        log.say("run_finished", summary.headline(report), level=level, report=file, **fields)
 
     def _say_refused(self, prepared: PreparedJob, problem: DativoError) -> None:
         log = self._log.bind(
