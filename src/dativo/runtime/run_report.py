@@ -97,10 +97,15 @@ def complete(
     reason = relay.reason()
     tap_code = relay.exit_codes.get("extractors", 0)
     if report is None:
-        message = f"the target left no report (Meltano ended with {meltano_exit_code})" + (
-            f"; {reason}" if reason else ""
-        )
-        report = failed(plan, run_id, started_at, "internal", message, dry_run=dry_run)
+        target_code = relay.exit_codes.get("loaders", 0)
+        if target_code < 0:
+            name = signal.Signals(-target_code).name
+            message = f"the target was killed by {name}; nothing was published, run again"
+            report = failed(plan, run_id, started_at, "interrupted", message, retryable=True, dry_run=dry_run)
+        else:
+            why = f"; {reason}" if reason else ""
+            message = f"the target left no report (Meltano ended with {meltano_exit_code}){why}"
+            report = failed(plan, run_id, started_at, "internal", message, dry_run=dry_run)
     report.started_at = min(report.started_at, started_at)
     report.ended_at = max(report.ended_at, now())
     if report.failure is not None and report.failure.failure_class == "incomplete" and (tap_code or reason):
