@@ -56,7 +56,7 @@ class DirectReader:
         return columns
 
     def _convert(self, data: bytes, read_csv: Callable[[Any], pa.Table]) -> pa.Table | None:
-        if "long" in self._types.values() and (b"0x" in data or b"0X" in data):
+        if "long" in self._types.values() and _has_hexadecimal(data):
             return None  # Arrow reads 0x1F as an integer
         table = self._attempt(read_csv, zoned=self._zoned)
         if table is None and "timestamptz" in self._types.values():
@@ -106,6 +106,11 @@ class DirectReader:
                 values = values.cast(arrow_type(word))  # what carries no zone is UTC
             columns[name] = values
         return columns
+
+
+def _has_hexadecimal(data: bytes) -> bool:
+    """One character is looked for ten times as fast as two, and most data has neither x nor X."""
+    return (b"x" in data and b"0x" in data) or (b"X" in data and b"0X" in data)
 
 
 def _fits(values: pa.Array) -> bool:
