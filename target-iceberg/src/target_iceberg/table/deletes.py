@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import duckdb
     from pyiceberg.expressions import BooleanExpression
     from pyiceberg.io import FileIO
-    from pyiceberg.table import Table
+    from pyiceberg.table import FileScanTask, Table
 
     from target_iceberg.table.writer import StagedFile
 
@@ -46,7 +46,7 @@ POSITION_DELETE_SCHEMA = Schema(  # reserved field ids of the specification
     NestedField(2147483546, "file_path", StringType(), required=True),
     NestedField(2147483545, "pos", LongType(), required=True),
 )
-_MEMORY_LIMIT = "192MB"
+_MEMORY_LIMIT = "128MB"
 _BATCH_ROWS = 131_072
 _PRUNABLE = (LongType, IntegerType, StringType, DateType)
 _MAX_FILES_IN_FILTER = 200
@@ -76,6 +76,7 @@ class KeyIndex:
     def __init__(self, io: FileIO, files: list[StagedFile], key_ids: list[int]) -> None:
         import duckdb
 
+        pa.default_memory_pool().release_unused()  # what staging has left behind is room for keys
         self._io, self._files, self._key_ids = io, files, key_ids
         self._names = [f"k{i}" for i in range(len(key_ids))]
         self._spill = tempfile.TemporaryDirectory(prefix="dativo-keys-")
@@ -225,9 +226,8 @@ def existing_rows(table: Table, index: KeyIndex | None, key: tuple[str, ...], so
         positions = [index.matches(task.file)] if index is not None else []
         if file_id is not None:
             positions.append(_positions_of_source_files(table.io, task.file.file_path, file_id, source_files))
-        rows = np.unique(np.concatenate(positions))
-        gone = _deleted_positions(table.io, task.file.file_path, task.delete_files)
-        found.add(task.file, np.setdiff1d(rows, gone))
+        found.add(task.file, _live(table.io, task, positions))
+        pa.default_memory_pool().release_unused()
     return found
 
 
@@ -254,8 +254,7 @@ def matching_rows(
                 )
                 hits.append(start + np.flatnonzero(mask.to_numpy(zero_copy_only=False)))
                 start += batch.num_rows
-        gone = _deleted_positions(table.io, task.file.file_path, task.delete_files)
-        found.add(task.file, np.setdiff1d(np.concatenate(hits), gone))
+        found.add(task.file, _live(table.io, task, hits))
     return found
 
 
@@ -285,6 +284,15 @@ def _positions_of_source_files(io: FileIO, path: str, field_id: int, source_file
             hits.append(start + np.flatnonzero(mask.to_numpy(zero_copy_only=False)))
             start += batch.num_rows
     return np.concatenate(hits)
+
+
+def _live(io: FileIO, task: FileScanTask, positions: list[np.ndarray]) -> np.ndarray:
+    """Those of the positions that no delete file has taken away, each once, ascending, `(n,)` int64."""
+    wanted = np.zeros(task.file.record_count, dtype=bool)
+    for part in positions:
+        wanted[part] = True
+    wanted[_deleted_positions(io, task.file.file_path, task.delete_files)] = False
+    return np.flatnonzero(wanted)
 
 
 def _deleted_positions(io: FileIO, path: str, delete_files: set[DataFile]) -> np.ndarray:
@@ -317,12 +325,12 @@ def _write_delete_file(
             for file, rows in sorted(
                 members, key=lambda m: m[0].file_path
             ):  # the specification wants file_path, pos order
-                paths = pa.DictionaryArray.from_arrays(
-                    pa.array(np.zeros(len(rows), np.int32)), pa.array([file.file_path])
-                )
-                writer.write_table(
-                    pa.table([paths.cast(arrow.field(0).type), pa.array(rows, pa.int64())], schema=arrow)
-                )
+                for start in range(
+                    0, len(rows), _BATCH_ROWS
+                ):  # the path stands in every row: a batch of them at a time
+                    part = pa.array(rows[start : start + _BATCH_ROWS], pa.int64())
+                    paths = pa.repeat(pa.scalar(file.file_path, arrow.field(0).type), len(part))
+                    writer.write_table(pa.table([paths, part], schema=arrow))
         size = stream.tell()
     statistics = data_file_statistics_from_parquet_metadata(
         writer.writer.metadata,
