@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dativo.runtime.process import Meltano, base_environment
-from dativo.runtime.run_id import new_run_id
+from target_iceberg.run_report import new_run_id
 
 
 def test_children_see_what_is_allowed_and_nothing_else() -> None:

@@ -16,7 +16,7 @@ from dativo.runtime.environment import expand_settings, job_environment
 from dativo.runtime.inference import contract_of
 from dativo.runtime.plugins import executable_of, how_to_install, is_installed
 from dativo.runtime.private_directory import private_directory
-from dativo.runtime.run_id import new_run_id
+from target_iceberg.run_report import new_run_id
 
 if TYPE_CHECKING:
     from pathlib import Path

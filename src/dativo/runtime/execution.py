@@ -14,9 +14,9 @@ from dativo.runtime.plugins import how_to_install, is_installed
 from dativo.runtime.preflight import STATE_FILE_ENV, PreflightCheck
 from dativo.runtime.private_directory import private_directory
 from dativo.runtime.relay import Relay
-from dativo.runtime.run_id import new_run_id
 from dativo.runtime.settled import report_from_lake
 from target_iceberg import run_report as reports
+from target_iceberg.run_report import new_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

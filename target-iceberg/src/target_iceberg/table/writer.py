@@ -24,8 +24,6 @@ from target_iceberg.table.iceberg_schema import column_paths, file_arrow_schema
 from target_iceberg.table.parquet_options import writer_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
@@ -248,8 +246,3 @@ def data_file(
     )
     file.spec_id = spec_id
     return file
-
-
-def total_rows(files: Sequence[StagedFile]) -> int:
-    """Rows in a list of staged files."""
-    return sum(f.data_file.record_count for f in files)
