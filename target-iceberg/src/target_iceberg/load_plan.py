@@ -26,7 +26,8 @@ EvolutionMode = Literal["strict", "merge", "relaxed"]
 ViolationMode = Literal["strict", "warn"]
 Severity = Literal["error", "warning"]
 RowRuleKind = Literal["not_null", "enum", "pattern", "minimum", "maximum", "min_length", "max_length", "format"]
-TableRuleKind = Literal["unique", "row_count", "freshness"]
+TableRuleKind = Literal["unique", "row_count", "freshness", "metric", "sql"]
+Mask = Literal["null", "hash", "truncate", "redact"]
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -42,6 +43,10 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """json: an object or array without declared members is kept as JSON text; base64: binary arrives as text."""
     classification: str | None = None
     """The contract's word, e.g. PII. A value of a classified column never appears in a message or a reject."""
+    mask: Mask | None = None
+    """What is done to values before anything touches the disk; None: nothing."""
+    naive: str | None = None
+    """timestamptz only: the zone that a value without offset is in (an IANA name), or `reject`; None: UTC."""
     fields: tuple[Column, ...] = ()
     """Members of a struct; a list has one, called element; a map has two, key and value."""
 
@@ -57,7 +62,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """enum: list of values; pattern: regular expression (searched, RE2); minimum, maximum: number or text of a number,
     date or timestamp (inclusive); min_length, max_length: int; format: email, uri, uuid, ipv4, date, date-time, ...;
     row_count: {"min": int | None, "max": int | None}; freshness: {"max_age_s": int};
-    unique: {"max": number, "unit": "rows" | "percent"} duplicates allowed, or None for none."""
+    unique: {"max": number, "unit": "rows" | "percent"} duplicates allowed, or None for none;
+    metric: {"metric": ODCS name, "arguments": {...}, "unit": "rows" | "percent", "limit": {ODCS operator: value}};
+    sql: {"query": DuckDB SQL over the staged rows, "limit": {ODCS operator: value}}."""
     severity: Severity = "error"
     description: str | None = None
 
@@ -88,6 +95,15 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     evolution: EvolutionMode = "strict"
     partition_by: tuple[str, ...] = ()
     """identity column name, or day(c), month(c), year(c), hour(c), bucket(n, c), truncate(n, c)."""
+    sort_by: tuple[str, ...] = ()
+    """Order of rows within a data file: column, or `column desc`; NULLs come last."""
+    record_metadata: bool = False
+    """The table has the Singer columns _sdc_extracted_at, _sdc_received_at, _sdc_batched_at, _sdc_sequence,
+    _sdc_table_version and _sdc_deleted_at, filled by the target."""
+    hard_delete: bool = False
+    """A row that the source deleted leaves the table; otherwise it stays, with _sdc_deleted_at set."""
+    content_digest: bool = False
+    """The receipt carries a digest of the rows that does not depend on their order or files."""
     properties: dict[str, str] = {}
     target_file_size_bytes: int = 128 << 20
     fingerprint: str
@@ -134,6 +150,10 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     catalog: LakeCatalog
     streams: tuple[StreamPlan, ...]
     rejects: Rejects = Rejects()
+    publish_every_s: float | None = None
+    """Publish what is complete at a STATE that comes so long after the last publish; None: once, at the end."""
+    mask_key_env: str | None = None
+    """Environment variable with the tenant's key for mask `hash`."""
     state_dir: str
     """Project-relative: state/<tenant>/<job>; holds the mirror state.json and runs/<run id>.json."""
 

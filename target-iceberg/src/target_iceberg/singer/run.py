@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from target_iceberg.table.stage import Lakehouse
 
 RUN_ID_ENV = "DATIVO_RUN_ID"
-BATCH_ROWS = 131_072
 
 
 @dataclass
@@ -256,7 +255,7 @@ class Run:
 
     def _stream_plan(self, message: m.Schema) -> StreamPlan | None:
         if self.plan is None:
-            from target_iceberg.singer.stream import plan_without_contract
+            from target_iceberg.singer.unplanned import plan_without_contract
 
             return plan_without_contract(
                 message.stream, message.schema, tuple(message.key_properties or ()), self.settings
@@ -268,36 +267,18 @@ class Run:
         return None
 
     def _batch(self, message: m.Batch) -> None:
-        from singer_arrow import ENCODING_FORMAT, remove
+        from singer_arrow import remove
+        from target_iceberg.singer.batches import batch_tables, require_known_encoding
 
         self.line_counts["batches"] += 1
         sink = self.sink(message.stream)
-        if message.encoding.format != ENCODING_FORMAT:
-            raise TargetError(
-                f"stream {message.stream}: BATCH encoding {message.encoding.format!r} is not understood; known is "
-                f"{ENCODING_FORMAT!r}; take batch_config out of the tap's configuration to send records",
-                "source",
-            )
+        require_known_encoding(message)
         self._router.flush(message.stream)
         for uri in message.manifest:
             if sink is not None:
-                self._batch_file(sink, uri)
+                for table in batch_tables(message, uri):
+                    self._table(sink, table)
             self._lanes.then(lambda uri=uri: remove(uri))  # type: ignore[misc]
-
-    def _batch_file(self, sink: StreamSink, uri: str) -> None:
-        import pyarrow as pa
-
-        from singer_arrow import open_batch
-
-        with open_batch(uri) as reader:
-            group: list[pa.RecordBatch] = []
-            for batch in reader:
-                group.append(batch)
-                if sum(b.num_rows for b in group) >= BATCH_ROWS:
-                    self._table(sink, pa.Table.from_batches(group))
-                    group = []
-            if group:
-                self._table(sink, pa.Table.from_batches(group))
 
     def _table(self, sink: StreamSink, table: Any) -> None:
         self.line_counts["records"] += table.num_rows

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from target_iceberg.errors import TargetError
 from target_iceberg.records.contract import CompiledContract
 from target_iceberg.records.decode import Decoder
 from target_iceberg.records.rejects import from_tap
@@ -20,15 +19,12 @@ from target_iceberg.table.stage import address
 from target_iceberg.table.writer import DataFileWriter
 
 if TYPE_CHECKING:
-    from target_iceberg.load_plan import StreamPlan, WriteMode
+    from target_iceberg.load_plan import StreamPlan
     from target_iceberg.records.decode import Decoded
     from target_iceberg.records.rejects import RejectRow
     from target_iceberg.singer.messages import TapReject
     from target_iceberg.table.stage import Stage
     from target_iceberg.table.writer import StagedFile
-
-
-_WRITE_MODES: dict[str, WriteMode] = {"append-only": "append", "upsert": "upsert", "overwrite": "replace"}
 
 
 @dataclass
@@ -197,48 +193,3 @@ class StreamSink:
         keys = table.select(list(self.plan.key)).append_column("__row", rows)
         last = keys.group_by(list(self.plan.key)).aggregate([("__row", "max")])["__row_max"]
         return table.take(pa.array(np.sort(last.to_numpy())))
-
-
-def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, ...], defaults: Any) -> StreamPlan:
-    """The load plan of a stream that only its SCHEMA describes.
-
-    Raises:
-        TargetError: the SCHEMA has no properties.
-    """
-    import hashlib
-    import re
-
-    from target_iceberg.load_plan import StreamPlan as Plan
-    from target_iceberg.types import column_from_json_schema
-
-    properties = schema.get("properties")
-    if not isinstance(properties, dict) or not properties:
-        raise TargetError(
-            f"stream {stream}: its SCHEMA has no properties, so there is no table to make; select at least one field "
-            "in the tap",
-            "source",
-        )
-    missing = [k for k in key if k not in properties]
-    if missing:
-        raise TargetError(f"stream {stream}: key properties {', '.join(missing)} are not in its SCHEMA", "source")
-    columns = tuple(
-        column_from_json_schema(n, s if isinstance(s, dict) else {}, n in key) for n, s in properties.items()
-    )
-    method = defaults.load_method or ("upsert" if key else "append-only")
-    if method == "upsert" and not key:
-        method = "append-only"
-    # Nessie and URIs give these characters a meaning of their own in a table name.
-    table = re.sub(r"[@#?:%/\\\x00-\x1f]", "_", stream)
-    return Plan(
-        stream=stream,
-        namespace=defaults.namespace,
-        table=table,
-        columns=columns,
-        key=key,
-        write_mode=_WRITE_MODES[method],
-        evolution="relaxed",
-        target_file_size_bytes=defaults.target_file_size_bytes,
-        adopt=True,
-        at_least_once=True,
-        fingerprint=hashlib.sha256(stream.encode()).hexdigest(),
-    )

@@ -1,0 +1,56 @@
+"""Streams that no load plan describes: their SCHEMA and the target's settings say what becomes of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+from target_iceberg.errors import TargetError
+from target_iceberg.load_plan import StreamPlan
+from target_iceberg.types import column_from_json_schema
+
+if TYPE_CHECKING:
+    from target_iceberg.load_plan import WriteMode
+    from target_iceberg.singer.settings import Settings
+
+_WRITE_MODES: dict[str, WriteMode] = {"append-only": "append", "upsert": "upsert", "overwrite": "replace"}
+
+
+def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, ...], defaults: Settings) -> StreamPlan:
+    """The load plan of a stream that only its SCHEMA describes.
+
+    Raises:
+        TargetError: the SCHEMA has no properties.
+    """
+    properties = schema.get("properties")
+    if not isinstance(properties, dict) or not properties:
+        raise TargetError(
+            f"stream {stream}: its SCHEMA has no properties, so there is no table to make; select at least one field "
+            "in the tap",
+            "source",
+        )
+    missing = [k for k in key if k not in properties]
+    if missing:
+        raise TargetError(f"stream {stream}: key properties {', '.join(missing)} are not in its SCHEMA", "source")
+    columns = tuple(
+        column_from_json_schema(n, s if isinstance(s, dict) else {}, n in key) for n, s in properties.items()
+    )
+    method = defaults.load_method or ("upsert" if key else "append-only")
+    if method == "upsert" and not key:
+        method = "append-only"
+    # Nessie and URIs give these characters a meaning of their own in a table name.
+    table = re.sub(r"[@#?:%/\\\x00-\x1f]", "_", stream)
+    return StreamPlan(
+        stream=stream,
+        namespace=defaults.namespace,
+        table=table,
+        columns=columns,
+        key=key,
+        write_mode=_WRITE_MODES[method],
+        evolution="relaxed",
+        target_file_size_bytes=defaults.target_file_size_bytes,
+        adopt=True,
+        at_least_once=True,
+        fingerprint=hashlib.sha256(stream.encode()).hexdigest(),
+    )
