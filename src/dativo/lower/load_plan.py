@@ -47,6 +47,7 @@ def lower(job: ResolvedJob) -> LoadPlan:
             max_rejected_percent=job.max_rejected_percent,
         ),
         state_dir=names.state_dir(job),
+        source_digest=source_digest(job),
     )
 
 
@@ -102,6 +103,18 @@ def fingerprint(job: ResolvedJob, item: SourceObject) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def source_digest(job: ResolvedJob) -> str:
+    """What a run that was killed may be gone on from: everything that the tap is told, secrets aside."""
+    what = {
+        "plugin": job.source.plugin.executable,
+        "settings": job.source.settings,
+        "incremental": [job.source.incremental.strategy, job.source.incremental.is_full_refresh],
+        "objects": [[item.name, item.cursor_field, item.selection] for item in job.source.objects],
+    }
+    text = json.dumps(what, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan:
     contract, target = item.contract, job.target
     only_one = len(job.source.objects) == 1
@@ -114,7 +127,8 @@ def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan
         rules=contract.rules,
         write_mode=write_mode(job, contract),
         replace_files=reads_files(job),
-        resumable=job.source.connector_type.resume != "none",
+        # Of a full refresh nobody knows whether its tap goes on from a bookmark or begins again.
+        resumable=job.source.connector_type.resume != "none" and write_mode(job, contract) != "replace",
         evolution=_evolution(job, contract),
         partition_by=tuple(p for p in contract.target.partitioning if p != INGEST_DATE),
         properties=_properties(contract),

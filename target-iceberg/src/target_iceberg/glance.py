@@ -40,13 +40,27 @@ def state_at_a_glance(plan: LoadPlan) -> dict[str, Any] | None:
     if plan.catalog.kind != "embedded" or plan.catalog.path is None:
         return None
     try:
-        database = project_root() / expand(plan.catalog.path) / "catalog.db"
+        directory = project_root() / expand(plan.catalog.path)
+        if _has_journal(plan, directory):
+            return None
+        database = directory / "catalog.db"
         held: dict[str, Bookmark | None] = {s.stream: _bookmark(plan, s, database) for s in plan.streams}
         if any(b is None for b in held.values()):
             return None
         return bookmarks.merge_states(held, resume_from_oldest=all(s.write_mode == "upsert" for s in plan.streams))
     except (OSError, ValueError, KeyError, TypeError, sqlite3.Error, msgspec.DecodeError, TargetError, LoadPlanError):
         return None  # whatever it is, preflight says it in the right words
+
+
+def holds_state(plan: LoadPlan, state: dict[str, Any]) -> bool:
+    """Whether it is certain that the lake holds this state."""
+    found = state_at_a_glance(plan)
+    return found is not None and bookmarks.same(found, state)
+
+
+def _has_journal(plan: LoadPlan, directory: Path) -> bool:
+    """A run may have left a checkpoint, from whose state the next one goes on (see `table.journal`)."""
+    return (directory / "warehouse/_dativo" / quote(plan.tenant, safe="") / quote(plan.job, safe="")).exists()
 
 
 def _bookmark(plan: LoadPlan, stream: StreamPlan, database: Path) -> Bookmark | None:

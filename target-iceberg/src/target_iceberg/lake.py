@@ -14,6 +14,7 @@ from target_iceberg.errors import RetryableError, TargetError
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.bookmark import Bookmark
+from target_iceberg.table.journal import journal_of
 from target_iceberg.table.lake_catalog import lake_errors, load_table, open_catalog
 from target_iceberg.table.orphans import Orphans, find_orphans
 from target_iceberg.table.publisher import reset_bookmark
@@ -187,7 +188,8 @@ class Preflight:
     """What is known of a job's tables before it starts."""
 
     state: dict[str, Any]
-    """The Singer state to start the tap from; {} for all."""
+    """The Singer state to start the tap from: that of a checkpoint which a killed run has left, else the lake's; {} for
+    all."""
     bookmarks: dict[str, Bookmark | None]
     changes: dict[str, list[str]] = field(default_factory=dict)
     """Schema changes that the run would apply, per table address, as diff lines."""
@@ -241,8 +243,13 @@ def preflight(plan: LoadPlan) -> Preflight:
             refuse_write_mode(lake, stream, table.metadata, held[stream.stream])
             if found := evolve.refuse_or_list(stream, table.schema()):
                 changes[address(stream)] = found
-    replace = all(s.write_mode == "replace" for s in plan.streams)
-    return Preflight(state={} if replace else state_of(plan, held), bookmarks=held, changes=changes)
+    if all(s.write_mode == "replace" for s in plan.streams):
+        return Preflight(state={}, bookmarks=held, changes=changes)
+    state = state_of(plan, held)
+    with lake_errors("the journal"):
+        journal = journal_of(plan, lake.catalog, lake.settings)
+        checkpoint = None if journal is None else journal.find(plan, held, state)
+    return Preflight(state=state if checkpoint is None else checkpoint.state, bookmarks=held, changes=changes)
 
 
 def reset(plan: LoadPlan, stream: str | None = None) -> dict[str, Bookmark | None]:
@@ -281,7 +288,12 @@ def clean(plan: LoadPlan, *, older_than_s: float, delete: bool) -> list[Orphans]
     if lake is None:
         return []
     found = []
+    with lake_errors("the journal"):
+        journal = journal_of(plan, lake.catalog, lake.settings)
+        if journal is not None and delete:
+            journal.remove_expired()
+        wanted = frozenset() if journal is None else frozenset(journal.named_files())
     for stream in plan.streams:
         with lake_errors(address(stream)):
-            found.append(find_orphans(lake, stream, older_than_s=older_than_s, delete=delete))
+            found.append(find_orphans(lake, stream, older_than_s=older_than_s, delete=delete, wanted=wanted))
     return [o for o in found if o.paths]

@@ -154,6 +154,9 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Publish what is complete at a STATE that comes so long after the last publish; None: once, at the end."""
     mask_key_env: str | None = None
     """Environment variable with the tenant's key for mask `hash`."""
+    source_digest: str | None = None
+    """sha256 over the Singer catalog and the tap's settings without secrets, hexadecimal: what was staged under another one
+    is not gone on from."""
     state_dir: str
     """Project-relative: state/<tenant>/<job>; holds the mirror state.json and runs/<run id>.json."""
 

@@ -46,6 +46,19 @@ EXIT_CODES: dict[Outcome, int] = {
 }
 
 
+COUNTS = (
+    "read",
+    "published",
+    "rejected",
+    "superseded",
+    "deleted",
+    "withheld",
+    "rows_replaced",
+    "bytes_written",
+    "files_written",
+)
+
+
 class RuleCount(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """How often one rule was broken in a run."""
 
@@ -82,6 +95,22 @@ class StreamReport(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     schema_changes: list[str] = []
     rules: list[RuleCount] = []
     notices: list[str] = []
+
+
+def merged(rounds: list[StreamReport]) -> StreamReport:
+    """One report of a stream that was published several times in a run, oldest first."""
+    last = msgspec.structs.replace(rounds[-1])
+    for count in COUNTS:
+        setattr(last, count, sum(getattr(r, count) for r in rounds))
+    last.bookmark_before = rounds[0].bookmark_before
+    last.schema_changes = [line for r in rounds for line in r.schema_changes]
+    last.notices = list(dict.fromkeys(n for r in rounds for n in r.notices))
+    rules: dict[tuple[str, str], RuleCount] = {}
+    for rule in (rule for r in rounds for rule in r.rules):
+        known = rules.setdefault((rule.rule, rule.severity), msgspec.structs.replace(rule, records=0))
+        known.records += rule.records
+    last.rules = list(rules.values())
+    return last
 
 
 class Failure(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from typing import IO, TYPE_CHECKING, Any
 
 from target_iceberg import load_plan, run_report
 from target_iceberg.errors import InterruptedRun, PartialPublishError, TargetError
 from target_iceberg.run_report import Failure, RunReport, now
-from target_iceberg.singer import idle
+from target_iceberg.singer.ending import Ending
 from target_iceberg.singer.log import event
+from target_iceberg.stages import passing
 
 if TYPE_CHECKING:
     from target_iceberg.load_plan import LoadPlan
-    from target_iceberg.run_report import Outcome
-    from target_iceberg.singer.finish import Finish
     from target_iceberg.singer.ledger import Ledger
     from target_iceberg.singer.run import Run
     from target_iceberg.singer.settings import Settings
-
-DRY_RUN_ENV = "DATIVO_DRY_RUN"
 
 
 def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, int]:
@@ -38,15 +34,19 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
     plan = _plan(settings)
     run = Run(settings, plan, ledger)
     report = _begin(run, plan)
-    ending = _Ending()
+    ending = Ending(run, report)
     try:
+        passing("start")
         run.read(read_blocks(source))
         _require_end(run)
-        report.outcome, report.failure = ending.conclude(run, report), None
+        passing("end")
+        report.outcome, report.failure = ending.conclude(), None
         if not report.dry_run:
+            passing("before_state")
             ledger.release()
+            passing("after_state")
     except TargetError as e:
-        if isinstance(e, PartialPublishError):
+        if isinstance(e, PartialPublishError) or ending.has_published:
             report.outcome = "partial"
         elif e.failure_class == "violations":
             report.outcome = "withheld"
@@ -66,12 +66,13 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
             raise
     finally:
         run.close()
-        if report.outcome in ("failed", "withheld", "dry_run"):
-            ending.discard(run)
+        ending.clean_up()
         run.report_unplanned()
         report.run_id, report.ended_at = run.run_id, now()
         if plan is not None:
+            passing("before_report")
             _leave(report, plan)
+            passing("after_report")
     return run.line_counts
 
 
@@ -84,7 +85,7 @@ def _begin(run: Run, plan: LoadPlan | None) -> RunReport:
         outcome="failed",
         started_at=now(),
         ended_at="",
-        dry_run=os.environ.get(DRY_RUN_ENV) == "1",
+        dry_run=run.dry_run,
     )
     message = "the target ended unexpectedly; its last messages say why"
     report.failure = Failure(failure_class="internal", message=message)
@@ -98,46 +99,6 @@ def _leave(report: RunReport, plan: LoadPlan) -> None:
         run_report.write(report, path)
     except OSError as e:
         event("report_not_written", f"{path}: the run report cannot be written: {e.strerror}", level="warning")
-
-
-class _Ending:
-    """How a run is brought to its end, and what of it must be removed when that fails."""
-
-    def __init__(self) -> None:
-        self._finish: Finish | None = None
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """How the run ended, once everything that was to be published is."""
-        return None if self._finish is None else self._finish.outcome
-
-    @property
-    def has_published(self) -> bool:
-        """At least one table is published."""
-        return self._finish is not None and self._finish.has_published
-
-    def conclude(self, run: Run, report: RunReport) -> Outcome:
-        """Publish what may be published; loads the libraries for it only when there is something."""
-        run.open_streams_with_news()
-        if idle.is_idle(run):
-            idle.conclude(run, report)
-            return "dry_run" if report.dry_run else "unchanged"
-        from target_iceberg.singer.finish import Finish
-
-        self._finish = Finish(run, report, dry_run=report.dry_run)
-        return self._finish.conclude()
-
-    def discard(self, run: Run) -> None:
-        """Remove staged files where no commit was attempted; what cannot be removed is found by `dativo clean`."""
-        try:
-            if self._finish is not None:
-                self._finish.settle()
-                self._finish.discard()
-            else:
-                for sink in run.sinks.values():
-                    sink.discard()
-        except TargetError as e:
-            event("staged_files_left", f"staged files could not be removed: {e}", level="warning")
 
 
 def _require_end(run: Run) -> None:

@@ -14,8 +14,8 @@ from target_iceberg.errors import PartialPublishError, TargetError
 from target_iceberg.load_plan import TableRuleKind
 from target_iceberg.records.rejects import rejects_table
 from target_iceberg.run_report import Outcome, RuleCount, StreamReport, new_run_id
-from target_iceberg.singer.idle import idle_reports
 from target_iceberg.singer.log import event
+from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table.deletes import KeyIndex, Positions
 from target_iceberg.table.lake_catalog import lake_errors
@@ -40,9 +40,11 @@ class Finish:
 
     def __init__(self, run: Run, report: RunReport, *, dry_run: bool) -> None:
         self._run, self._report, self._dry_run = run, report, dry_run
-        self._reports = {name: _stream_report(sink) for name, sink in run.sinks.items()}
-        report.streams = [*self._reports.values(), *idle_reports(run)]
-        report.notices += run.notices
+        self.reports = {name: _stream_report(sink) for name, sink in run.sinks.items()}
+        """What each stream brought; counts are complete when `conclude` has returned or `settle` was called."""
+        self.bookmarks: dict[str, Bookmark] = {}
+        """Bookmarks that were published."""
+        self._commit_id = run.commit_id or new_run_id()
         self.outcome: Outcome | None = None
         """Set when everything that was to be published is."""
         self._published_tables = 0
@@ -58,6 +60,7 @@ class Finish:
         staged = {name: sink.finish() for name, sink in run.sinks.items()}
         publishes = {name: self._prepare(sink, staged[name]) for name, sink in run.sinks.items()}
         verdict = self._verdict()
+        passing("audited")
         for name, sink in run.sinks.items():
             self._count(sink, publishes[name], withheld=verdict is not None)
         if verdict is not None:
@@ -68,7 +71,11 @@ class Finish:
             return "dry_run"
         wanted = {name: p for name, p in publishes.items() if p is not None and self._has_news(p)}
         self._require_schemas()
+        self._report.commit_id = self._commit_id
+        if run.checkpoints is not None:
+            run.checkpoints.before_publish(run.ledger.latest, self._commit_id, state_is_last=not run.rows_since_state)
         self._publish_rejects()
+        passing("rejects_published")
         self._publish(wanted)
         rejected = any(s.counts.rejected for s in run.sinks.values())
         self.outcome = "partial" if rejected else "published" if wanted else "unchanged"
@@ -81,7 +88,7 @@ class Finish:
 
     def settle(self) -> None:
         """Count rows of streams that were not published as withheld, when a run ends early."""
-        for report in self._reports.values():
+        for report in self.reports.values():
             if report.stream not in self._published_streams and not self._dry_run:
                 report.withheld += report.published + report.superseded
                 report.published = report.superseded = 0
@@ -97,17 +104,17 @@ class Finish:
     def _prepare(self, sink: StreamSink, files: list[StagedFile]) -> StreamPublish | None:
         plan = sink.plan
         if plan.write_mode == "replace" and not files and not plan.allow_empty:
-            self._reports[plan.stream].notices.append(
+            self.reports[plan.stream].notices.append(
                 "no rows came: the table keeps its rows (set target.allow_empty to empty it)"
             )
             return None
         unwanted = self._superseded(sink, files)
-        self._reports[plan.stream].superseded = unwanted.rows + sink.counts.good - sink.staged_rows
+        self.reports[plan.stream].superseded = unwanted.rows + sink.counts.good - sink.staged_rows
         if plan.write_mode == "append" and sink.counts.good_at_state is not None:
             late = _rows_from(files, sink.counts.good_at_state)
-            self._reports[plan.stream].withheld = late.rows
+            self.reports[plan.stream].withheld = late.rows
             if late.rows:
-                self._reports[plan.stream].notices.append(
+                self.reports[plan.stream].notices.append(
                     f"{late.rows} rows after the tap's last STATE are held back; the next run reads them again"
                 )
             unwanted.by_file += late.by_file
@@ -194,7 +201,7 @@ class Finish:
         io = sink.stage.table.io
         with lake_errors(address(plan)):
             found = audit(plan, StagedRows(files, lambda path: io.new_input(path).open(), sink.file_columns))
-        self._reports[plan.stream].rules += found
+        self.reports[plan.stream].rules += found
         return [f"stream {plan.stream}: {f.example or f.rule}" for f in found if f.severity == "error"]
 
     def _require_schemas(self) -> None:
@@ -220,17 +227,10 @@ class Finish:
             listed = rejects_table(sink.rejects, run_id=self._run.run_id, plan=sink.plan, rejected_at=when, n=n)
             table = _as_columns(listed, self._run)
             if (
-                publish_rejects(
-                    self._run.lake, sink.plan, table, sink.stage.start_n, self._commit_id(), self._run.run_id
-                )
+                publish_rejects(self._run.lake, sink.plan, table, sink.stage.start_n, self._commit_id, self._run.run_id)
                 and sink.rejects
             ):
                 self._report.rejects_tables.append(address(sink.plan) + SUFFIX)
-
-    def _commit_id(self) -> str:
-        if self._report.commit_id is None:
-            self._report.commit_id = new_run_id()
-        return self._report.commit_id
 
     def _publish(self, publishes: dict[str, StreamPublish]) -> None:
         by_table: dict[str, list[StreamPublish]] = defaultdict(list)
@@ -240,7 +240,7 @@ class Finish:
             try:
                 with lake_errors(where):
                     self._published_tables += 1  # from here on staged files may be referred to
-                    done = publish_table(self._run.lake, group, self._commit_id(), self._run.run_id)
+                    done = publish_table(self._run.lake, group, self._commit_id, self._run.run_id)
             except TargetError as e:
                 if self._published_tables == 1:
                     raise
@@ -252,7 +252,8 @@ class Finish:
 
     def _note(self, group: list[StreamPublish], done: Published) -> None:
         for p in group:
-            report, mark = self._reports[p.plan.stream], done.bookmarks[p.plan.stream]
+            report, mark = self.reports[p.plan.stream], done.bookmarks[p.plan.stream]
+            self.bookmarks[p.plan.stream] = mark
             self._published_streams.add(p.plan.stream)
             report.snapshot_id, report.bookmark_n, report.bookmark_after = done.snapshot_id, mark.n, _own(mark)
             report.rows_replaced = done.rows_replaced
@@ -267,7 +268,7 @@ class Finish:
             )
 
     def _count(self, sink: StreamSink, publish: StreamPublish | None, *, withheld: bool) -> None:
-        r = self._reports[sink.plan.stream]
+        r = self.reports[sink.plan.stream]
         if withheld:
             r.superseded, r.withheld = 0, sink.counts.good
         r.published = 0 if withheld else sink.counts.good - r.superseded - r.withheld

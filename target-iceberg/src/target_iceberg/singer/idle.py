@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from target_iceberg.run_report import StreamReport
 
 if TYPE_CHECKING:
-    from target_iceberg.run_report import RunReport
     from target_iceberg.singer.run import Run
 
 
@@ -29,9 +28,3 @@ def idle_reports(run: Run) -> list[StreamReport]:
             )
         )
     return reports
-
-
-def conclude(run: Run, report: RunReport) -> None:
-    """Complete the report of an idle run."""
-    report.streams = idle_reports(run)
-    report.notices += run.notices

@@ -50,8 +50,8 @@ class Lanes:
         self._queue.put((self._pool.submit(evaluate), accept))
 
     def then(self, action: Callable[[], None]) -> None:
-        """Queue an action that runs after everything before it was accepted."""
-        self._queue.put((None, lambda _: action()))
+        """Queue an action that runs after everything before it was accepted, unless something of that failed."""
+        self._queue.put((None, lambda _: action() if self._error is None else None))
 
     def wait(self) -> None:
         """Return when everything queued so far was accepted.
@@ -79,14 +79,11 @@ class Lanes:
     def _stage(self) -> None:
         while True:
             future, accept = self._queue.get()
-            if future is None:
-                accept(None)
-                continue
-            if self._error is not None:
+            if future is not None and self._error is not None:
                 future.cancel()
                 continue
             try:
-                accept(future.result())
+                accept(None if future is None else future.result())
             except BaseException as e:  # noqa: BLE001  carried to the main thread and raised there
                 self._error = e
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from target_iceberg import load_plan
-from target_iceberg.errors import RetryableError, TargetError
+from target_iceberg.errors import TargetError
 from target_iceberg.run_report import new_run_id
 from target_iceberg.singer import messages as m
 from target_iceberg.singer.framing import Framer, Line, Span
@@ -22,15 +23,18 @@ from target_iceberg.singer.pipeline import Lanes, Progress, Router
 from target_iceberg.table import bookmark as bookmarks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from target_iceberg.load_plan import LoadPlan, StreamPlan
+    from target_iceberg.singer.checkpoints import Checkpoints
     from target_iceberg.singer.ledger import Ledger
     from target_iceberg.singer.settings import Settings
     from target_iceberg.singer.stream import StreamSink
+    from target_iceberg.table.bookmark import Bookmark
     from target_iceberg.table.stage import Lakehouse
 
 RUN_ID_ENV = "DATIVO_RUN_ID"
+DRY_RUN_ENV = "DATIVO_DRY_RUN"
 
 
 @dataclass
@@ -56,6 +60,16 @@ class Run:
         self.unplanned: dict[str, int] = {}
         self.line_counts = {"records": 0, "schemas": 0, "states": 0, "batches": 0}
         self.announced: dict[str, _Announced] = {}
+        self.rows_since_state = 0
+        self.checkpoints: Checkpoints | None = None
+        self.commit_id: str | None = None
+        """Of a publish that an earlier run had begun and this one completes."""
+        self.dry_run = os.environ.get(DRY_RUN_ENV) == "1"
+        self.publish_now: Callable[[], None] | None = None
+        """Publishes what is complete; set by whoever runs this."""
+        self._held: dict[str, Bookmark | None] = {}
+        self._known_schemas: dict[str, dict[str, Any]] = {}
+        self._published_at = time.monotonic()
         self._checked = False
         self._schemas: dict[str, bytes] = {}
         self._lake: Lakehouse | None = None
@@ -117,6 +131,7 @@ class Run:
 
     def _records(self, stream: str, data: bytes, rows: int) -> None:
         self.line_counts["records"] += rows
+        self.rows_since_state += rows
         sink = self.sink(stream)
         if sink is not None:
             self._router.add(sink, data, rows)
@@ -132,6 +147,10 @@ class Run:
         """
         if (sink := self.sinks.get(stream)) is not None:
             return sink
+        if stream in self.announced:
+            self._check_start()  # which opens streams of a checkpoint
+            if (sink := self.sinks.get(stream)) is not None:
+                return sink
         announced = self.announced.pop(stream, None)
         if announced is None:
             if self.plan is None or any(p.stream == stream for p in self.plan.streams):
@@ -140,9 +159,12 @@ class Run:
         from target_iceberg.singer.stream import StreamSink
         from target_iceberg.table.stage import open_stage
 
-        self._check_start()
         limits = self.plan.rejects if self.plan else load_plan.Rejects()
         stage = open_stage(self.lake, announced.plan)
+        if self.plan is not None:
+            from target_iceberg.singer.resume import require_start
+
+            require_start(stage, self._held)
         sink = StreamSink(announced.plan, stage, self.run_id, max_listed=limits.max_listed, strict=self.strict)
         sink.decoder.announce(announced.schema)
         if announced.state_came:
@@ -176,27 +198,15 @@ class Run:
 
     def _check_start(self) -> None:
         """The tap must have started from what the lake holds; looked at once, before the first table is opened."""
-        if self.plan is None or self._checked or self.start_state is None:
+        if self.plan is None or self._checked:
             return
         self._checked = True
-        if all(s.write_mode == "replace" for s in self.plan.streams):
-            return
-        from target_iceberg.table.stage import read_bookmarks
+        from target_iceberg.singer.resume import begin
 
-        held = read_bookmarks(self.lake, self.plan)
-        resume = all(s.write_mode in ("upsert", "replace") for s in self.plan.streams)
-        if bookmarks.same(bookmarks.merge_states(held, resume_from_oldest=resume), self.start_state):
-            return
-        if not self.start_state:
-            raise TargetError(
-                "the tap starts without state though the lake holds a bookmark of this job, its rows would be loaded "
-                "again; run: dativo run --full-refresh, or forget the bookmark with: dativo state reset",
-                "refused",
-            )
-        by = ", ".join(sorted({b.run_id for b in held.values() if b}))
-        raise RetryableError(
-            f"overtaken by run {by}: the tap started from a state that the lake no longer holds; run again", "overtaken"
-        )
+        self._held = begin(self, self.plan)
+        for name, sink in self.sinks.items():  # those of a checkpoint
+            if (announced := self.announced.pop(name, None)) is not None:
+                sink.decoder.announce(announced.schema)
 
     def open_streams_with_news(self) -> None:
         """Open the streams without records that all the same have something to publish.
@@ -204,11 +214,21 @@ class Run:
         Raises:
             TargetError: as `sink`.
         """
+        if self._may_have_checkpoint():
+            self._check_start()
         for stream, announced in list(self.announced.items()):
             if announced.plan.write_mode == "replace" or not bookmarks.same(
                 self._part(self.ledger.latest, stream), self.start_of(stream)
             ):
                 self.sink(stream)
+
+    def _may_have_checkpoint(self) -> bool:
+        """Whether a state may have come from a checkpoint that no record has asked for yet: the lake has to say."""
+        from target_iceberg import glance
+
+        if self.plan is None or self._checked or not self.start_state:
+            return False
+        return not glance.holds_state(self.plan, self.start_state)
 
     def start_of(self, stream: str) -> dict[str, Any]:
         """What of the state at the start belongs to a stream."""
@@ -222,12 +242,43 @@ class Run:
     def _state(self, value: Any) -> None:
         self.line_counts["states"] += 1
         self.ledger.hold(value)
+        self.rows_since_state = 0
         for announced in self.announced.values():
             announced.state_came = True
         for name, sink in self.sinks.items():
             if sink.plan.write_mode == "append":
                 self._router.flush(name)
                 self._lanes.then(sink.mark_state)
+        if self._publish_is_due():
+            self._publish()
+        elif self.checkpoints is not None and self.sinks and self.checkpoints.is_due():
+            self._router.flush()
+            checkpoints = self.checkpoints
+            self._lanes.then(lambda: checkpoints.write(value))
+
+    def _publish_is_due(self) -> bool:
+        every_s = self.plan.publish_every_s if self.plan else self.settings.publish_every_s
+        return bool(every_s and self.sinks and self.publish_now and time.monotonic() - self._published_at >= every_s)
+
+    def _publish(self) -> None:
+        """Publish what stands before the STATE that has just come, and go on with new files."""
+        assert self.publish_now
+        self._router.flush()
+        self._lanes.wait()
+        self.publish_now()
+        self._published_at = time.monotonic()
+
+    def next_round(self, held: dict[str, Bookmark]) -> None:
+        """All is published: the streams that go on are opened anew with their next record.
+
+        Args:
+            held: the bookmarks that were published.
+        """
+        for name, sink in self.sinks.items():
+            self.announced[name] = _Announced(sink.plan, self._known_schemas.get(name, {}))
+        self.sinks.clear()
+        self._held |= held
+        self.start_state, self.commit_id = self.ledger.latest, None
 
     def _schema(self, message: m.Schema) -> None:
         self.line_counts["schemas"] += 1
@@ -238,6 +289,7 @@ class Run:
         plan = self._stream_plan(message)
         if plan is None:
             return
+        self._known_schemas[message.stream] = message.schema
         sink = self.sinks.get(message.stream)
         if sink is None:
             self.announced[message.stream] = _Announced(plan, message.schema)
@@ -282,6 +334,7 @@ class Run:
 
     def _table(self, sink: StreamSink, table: Any) -> None:
         self.line_counts["records"] += table.num_rows
+        self.rows_since_state += table.num_rows
         self._lanes.put(lambda: sink.evaluate_table(table), sink.accept)
 
     def _tap_reject(self, message: m.TapReject) -> None:

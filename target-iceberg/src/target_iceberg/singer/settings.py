@@ -77,6 +77,7 @@ class Settings:
     load_method: LoadMethod | None
     violations: ViolationMode
     target_file_size_bytes: int
+    publish_every_s: float | None = None
 
 
 def from_config(config: Mapping[str, Any]) -> Settings:

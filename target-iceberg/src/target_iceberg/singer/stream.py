@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,9 @@ import pyarrow.compute as pc
 from target_iceberg.records.contract import CompiledContract
 from target_iceberg.records.decode import Decoder
 from target_iceberg.records.rejects import from_tap
+from target_iceberg.stages import passing
 from target_iceberg.table.deletes import SOURCE_FILE
+from target_iceberg.table.journal import SinkCounts, StreamCheckpoint, file_entry
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.stage import address
 from target_iceberg.table.writer import DataFileWriter
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from target_iceberg.records.decode import Decoded
     from target_iceberg.records.rejects import RejectRow
     from target_iceberg.singer.messages import TapReject
+    from target_iceberg.table.journal import Journal
     from target_iceberg.table.stage import Stage
     from target_iceberg.table.writer import StagedFile
 
@@ -72,8 +77,14 @@ class StreamSink:
         self.rejects: list[RejectRow] = []
         self.source_files: set[str] = set()
         self.notices: list[str] = []
+        self.staged_bytes = 0
+        """Bytes of staged files on disk."""
+        self.deletions = 0
+        """Rows that the source says it has deleted."""
         self._run_id, self._max_listed, self._strict = run_id, max_listed, strict
         self._writers: list[DataFileWriter] = []
+        self._adopted: list[StagedFile] = []
+        self._known_elsewhere: set[str] = set()
         self._listed: Counter[str] = Counter()
         self.adopt(plan, stage)
 
@@ -83,7 +94,8 @@ class StreamSink:
             self._writers[-1].close()
         self.plan, self.stage = plan, stage
         self.decoder, self.contract = Decoder(plan, self._max_listed), CompiledContract(plan, self._max_listed)
-        name = f"{self._run_id}-{len(self._writers)}"
+        # Several streams, and several publishes of a run, may write into one table.
+        name = f"{self._run_id}-{uuid.uuid4().hex[:12]}"
         size = plan.target_file_size_bytes
         writer = DataFileWriter(stage.table, stage.schema, stage.spec, size, name, first_ordinal=self.staged_rows)
         self._writers.append(writer)
@@ -136,6 +148,9 @@ class StreamSink:
         if not self.withheld:
             with lake_errors(address(self.plan)):
                 self._writers[-1].write(self._without_twins(chunk.good))
+            if chunk.good.num_rows:
+                passing("rows_staged")
+        self.staged_bytes = sum(w.bytes_on_disk for w in self._writers)
 
     @property
     def withheld(self) -> bool:
@@ -148,14 +163,9 @@ class StreamSink:
         return bool(self._listed) and max(self._listed.values()) >= self._max_listed
 
     @property
-    def staged_bytes(self) -> int:
-        """Bytes of staged files on disk."""
-        return sum(w.bytes_on_disk for w in self._writers)
-
-    @property
     def staged_rows(self) -> int:
-        """Rows in the writers, without twins that were dropped before writing."""
-        return sum(w.rows for w in self._writers)
+        """Rows in files and writers, without twins that were dropped before writing."""
+        return sum(int(f.data_file.record_count) for f in self._adopted) + sum(w.rows for w in self._writers)
 
     @property
     def file_columns(self) -> dict[str, str]:
@@ -167,18 +177,70 @@ class StreamSink:
         self.counts.good_at_state = self.staged_rows
 
     def finish(self) -> list[StagedFile]:
-        """Close the files of this stream and return them.
+        """Close the files of this stream and return them, those of an adopted checkpoint first.
 
         Raises:
             TargetError: they cannot be written.
         """
         with lake_errors(address(self.plan)):
-            return [f for w in self._writers for f in w.close()]
+            return [*self._adopted, *(f for w in self._writers for f in w.close())]
 
     def discard(self) -> None:
-        """Delete what was staged; no commit has been attempted with it."""
+        """Delete what was staged; no commit has been attempted with it. What a checkpoint names stays."""
         for w in self._writers:
-            w.abort()
+            w.abort(self._known_elsewhere)
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------------
+
+    def checkpoint(self, journal: Journal, run_id: str) -> StreamCheckpoint:
+        """Close what is staged and describe it, so that another run can go on from here.
+
+        Raises:
+            TargetError: files cannot be written.
+        """
+        files = self.finish()
+        self._known_elsewhere.update(f.data_file.file_path for f in files)
+        c = self.counts
+        name = quote(self.plan.stream, safe="")
+        data_files = [f.data_file for f in files]
+        manifests = journal.write_manifests(run_id, name, data_files, self.stage.specs, self.stage.schema)
+        return StreamCheckpoint(
+            n=self.stage.start_n,
+            steps=self.stage.steps,
+            counts=SinkCounts(
+                read=c.read,
+                rejected=c.rejected,
+                good=c.good,
+                bytes_in=c.bytes_in,
+                deletions=self.deletions,
+                by_rule=dict(c.by_rule),
+                warnings=dict(c.warnings),
+                fields_dropped=dict(c.fields_dropped),
+                rules=c.rules,
+            ),
+            files=tuple(file_entry(f) for f in files),
+            manifests=manifests,
+            rejects=tuple(self.rejects),
+            source_files=tuple(sorted(self.source_files)),
+        )
+
+    def go_on_from(self, checkpoint: StreamCheckpoint, files: list[StagedFile]) -> None:
+        """Take over what another run has staged; nothing may have been staged yet."""
+        self._adopted = files
+        self._known_elsewhere.update(f.data_file.file_path for f in files)
+        c, known = self.counts, checkpoint.counts
+        c.read, c.rejected, c.good, c.bytes_in = known.read, known.rejected, known.good, known.bytes_in
+        c.by_rule, c.warnings = Counter(known.by_rule), Counter(known.warnings)
+        c.fields_dropped, c.rules = Counter(known.fields_dropped), dict(known.rules)
+        self.deletions = known.deletions
+        self.rejects = list(checkpoint.rejects)
+        self._listed = Counter(r.rule for r in self.rejects)
+        for r in self.rejects:
+            c.examples.setdefault(r.rule, r)
+        self.source_files = set(checkpoint.source_files)
+        self._writers = []
+        self.adopt(self.plan, self.stage)
+        self.mark_state()
 
     def _keys_cross_partitions(self) -> bool:
         """The same key may lie in several partitions, so that files alone do not tell which row came last."""

@@ -14,6 +14,8 @@ from target_iceberg.table.lake_catalog import embedded_location
 from target_iceberg.table.stage import address
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pyiceberg.table import Table
 
     from target_iceberg.load_plan import StreamPlan
@@ -30,8 +32,17 @@ class Orphans:
     deleted: bool
 
 
-def find_orphans(lake: Lakehouse, plan: StreamPlan, *, older_than_s: float, delete: bool) -> Orphans:
+def find_orphans(
+    lake: Lakehouse, plan: StreamPlan, *, older_than_s: float, delete: bool, wanted: Collection[str] = ()
+) -> Orphans:
     """List, and delete if asked, files that no snapshot, manifest or metadata log of the table names.
+
+    Args:
+        lake: where the table lies.
+        plan: of one of its streams.
+        older_than_s: younger files are left alone.
+        delete: delete them; otherwise they are only listed.
+        wanted: locations of files that a run may still publish.
 
     Only for embedded lakes, whose directory has one owner: elsewhere a branch or tag of the catalog may refer to a file.
 
@@ -49,6 +60,7 @@ def find_orphans(lake: Lakehouse, plan: StreamPlan, *, older_than_s: float, dele
     local = pafs.LocalFileSystem()
     before = dt.datetime.now(tz=dt.timezone.utc) - dt.timedelta(seconds=older_than_s)
     referenced = set() if table is None else _referenced(table)
+    referenced |= {PyArrowFileIO.parse_location(p)[2] for p in wanted}
     found = [
         f
         for f in local.get_file_info(pafs.FileSelector(str(directory), recursive=True))

@@ -14,6 +14,7 @@ import msgspec
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 
 from target_iceberg.errors import RetryableError, TargetError
+from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.bookmark import Bookmark
@@ -219,9 +220,12 @@ class _Attempt:
             self._delete_paths = [f.file_path for f in files]
             for f in files:
                 delta.add_position_deletes(f)
+            passing("deletes_written")
         transaction.set_properties(self._properties(marks))
         delta.commit()
+        passing("before_commit")
         transaction.commit_transaction()
+        passing("after_commit")
         return Published(delta.snapshot_id, rows_replaced, marks)
 
     def _existing(self, table: Table) -> Positions:

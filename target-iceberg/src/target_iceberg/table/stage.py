@@ -89,6 +89,11 @@ class Stage:
     by the run gets the field ids with which its files were written."""
 
     @property
+    def specs(self) -> dict[int, PartitionSpec]:
+        """Partition specs by id, that of staged files included."""
+        return {**self.table.specs(), self.spec.spec_id: self.spec}
+
+    @property
     def start_n(self) -> int:
         """n of the bookmark at the start, 0 when there was none."""
         return 0 if self.start is None else self.start.n

@@ -24,6 +24,8 @@ from target_iceberg.table.iceberg_schema import column_paths, file_arrow_schema
 from target_iceberg.table.parquet_options import writer_options
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
@@ -143,8 +145,12 @@ class DataFileWriter:
         self.files.sort(key=lambda f: f.segments[0])
         return self.files
 
-    def abort(self) -> None:
-        """Delete everything that was written; only for files of which no commit was attempted."""
+    def abort(self, keep: Collection[str] = ()) -> None:
+        """Delete everything that was written; only for files of which no commit was attempted.
+
+        Args:
+            keep: paths that somebody else may know.
+        """
         paths = [f.data_file.file_path for f in self.files] + [o.path for o in self._open.values()]
         for o in self._open.values():
             with contextlib.suppress(OSError):
@@ -152,8 +158,9 @@ class DataFileWriter:
         self._open.clear()
         self.files = []
         for path in paths:
-            with contextlib.suppress(OSError):
-                self._io.delete(path)
+            if path not in keep:
+                with contextlib.suppress(OSError):
+                    self._io.delete(path)
 
     def _conform(self, table: pa.Table) -> pa.Table:
         columns = []

@@ -1,0 +1,105 @@
+"""How a run is brought to its end: published once or in rounds, reported, and rid of what it no longer needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_iceberg.errors import TargetError
+from target_iceberg.run_report import merged
+from target_iceberg.singer import idle
+from target_iceberg.singer.log import event
+
+if TYPE_CHECKING:
+    from target_iceberg.run_report import FailureClass, Outcome, RunReport, StreamReport
+    from target_iceberg.singer.finish import Finish
+    from target_iceberg.singer.run import Run
+
+_START_OVER: frozenset[FailureClass] = frozenset({"violations", "configuration", "evolution", "refused"})
+"""Failures after which somebody changes something, so that nothing of what was staged may be gone on from."""
+
+
+class Ending:
+    """The publishes of one run and what they add up to."""
+
+    def __init__(self, run: Run, report: RunReport) -> None:
+        self._run, self._report = run, report
+        self._finish: Finish | None = None
+        self._rounds: dict[str, list[StreamReport]] = {}
+        self._outcomes: list[Outcome] = []
+        if not report.dry_run:
+            run.publish_now = self._publish_round
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the run ended, once everything that was to be published is."""
+        return None if self._finish is None else self._finish.outcome
+
+    @property
+    def has_published(self) -> bool:
+        """At least one table is published."""
+        return "published" in self._outcomes or (self._finish is not None and self._finish.has_published)
+
+    def conclude(self) -> Outcome:
+        """Publish what may be published; loads the libraries for it only when there is something.
+
+        Raises:
+            TargetError: nothing (more) could be published.
+        """
+        run, report = self._run, self._report
+        run.open_streams_with_news()
+        if idle.is_idle(run):
+            return "dry_run" if report.dry_run else self._all("unchanged")
+        from target_iceberg.singer.finish import Finish
+
+        self._finish = Finish(run, report, dry_run=report.dry_run)
+        return self._all(self._finish.conclude())
+
+    def _publish_round(self) -> None:
+        from target_iceberg.singer.finish import Finish
+
+        self._finish = Finish(self._run, self._report, dry_run=False)
+        self._outcomes.append(self._finish.conclude())
+        for name, stream_report in self._finish.reports.items():
+            self._rounds.setdefault(name, []).append(stream_report)
+        self._run.ledger.release()
+        self._run.next_round(self._finish.bookmarks)
+        self._finish = None
+
+    def _all(self, last: Outcome) -> Outcome:
+        """The outcome of all rounds together."""
+        outcomes = [*self._outcomes, last]
+        return next((o for o in ("partial", "published") if o in outcomes), last)
+
+    def clean_up(self) -> None:
+        """Complete the report, remove staged files where no commit was attempted, and checkpoints that are of no use.
+
+        What cannot be removed is found by `dativo clean`.
+        """
+        outcome = self._report.outcome
+        if self._finish is not None and (outcome in ("failed", "withheld", "dry_run") or self._finish.outcome is None):
+            self._finish.settle()
+        self._assemble()
+        try:
+            if outcome in ("failed", "withheld", "dry_run"):
+                self._discard()
+        except TargetError as e:
+            event("staged_files_left", f"staged files could not be removed: {e}", level="warning")
+        failure = self._report.failure
+        if self._run.checkpoints is not None and (failure is None or failure.failure_class in _START_OVER):
+            self._run.checkpoints.forget()
+
+    def _discard(self) -> None:
+        if self._finish is not None:
+            self._finish.discard()
+        else:
+            for sink in self._run.sinks.values():
+                sink.discard()
+
+    def _assemble(self) -> None:
+        run, report = self._run, self._report
+        rounds = {name: list(reports) for name, reports in self._rounds.items()}
+        for name, last in ({} if self._finish is None else self._finish.reports).items():
+            rounds.setdefault(name, []).append(last)
+        idle_streams = [r for r in idle.idle_reports(run) if r.stream not in rounds]
+        report.streams = [*(merged(reports) for reports in rounds.values()), *idle_streams]
+        report.notices = list(dict.fromkeys([*report.notices, *run.notices]))
