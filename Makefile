@@ -68,6 +68,10 @@ schema-validate: $(INSTALLED) ## check registry, recipes, contracts and generate
 bench: $(INSTALLED) ## benchmarks; prints ratios within one run
 	@$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS))
 
+.PHONY: crash
+crash: $(INSTALLED) ## kill runs at POINTS points (200) and compare the tables with the truth
+	@POINTS=$(or $(POINTS),200) SEED=$(SEED) $(PYTEST) tests/crash -n 2 --dist load -q
+
 .PHONY: wheels
 wheels: $(INSTALLED) ## build all distributions into dist/
 	@for d in singer-arrow target-iceberg taps/tap-kit taps/tap-csv .; do $(BIN)/python -m build --wheel --no-isolation --outdir dist "$$d" >/dev/null || exit 1; done

@@ -63,6 +63,7 @@ LINTS: dict[str, tuple[str, str]] = {
     "DTV063": ("append-refused", "Appending would double rows after a crash: the source may read rows again."),
     "DTV064": ("write-mode-refused", "A write mode that contradicts the contract or the strategy."),
     "DTV065": ("one-table-many-objects", "Several objects of a job would write one table."),
+    "DTV066": ("rounds-refused", "A run may not publish in rounds what has to be read again as a whole."),
     # configs/runner.yaml
     "DTV070": ("schedule-without-job", "A schedule names a job that does not exist."),
     "DTV071": ("bad-cron", "A cron expression that no scheduler understands."),

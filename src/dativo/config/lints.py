@@ -257,6 +257,18 @@ def write_mode_refused(case: JobCase) -> Iterator[Finding]:
             )
 
 
+def rounds_refused(case: JobCase) -> Iterator[Finding]:
+    """DTV066 (protocol, rule 15)."""
+    job = case.job
+    if job is None or job.target.publish_every_s is None:
+        return
+    for item in job.source.objects:
+        if write_mode(job, item.contract) == "replace":
+            problem = f"the table of '{item.name}' is replaced as a whole, so it cannot be published in rounds"
+            remedy = "remove target.publish_every_s, or read the object incrementally"
+            yield case.document.finding("DTV066", ("target", "publish_every_s"), problem, remedy)
+
+
 def one_table_many_objects(case: JobCase) -> Iterator[Finding]:
     """DTV065."""
     job = case.job
@@ -302,5 +314,6 @@ JOB_LINTS: dict[str, Callable[[JobCase], Iterator[Finding]]] = {
     "DTV063": append_refused,
     "DTV064": write_mode_refused,
     "DTV065": one_table_many_objects,
+    "DTV066": rounds_refused,
 }
 """Code -> its check; the codes that are not here are found where files are read and names are looked up."""

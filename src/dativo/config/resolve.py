@@ -174,6 +174,7 @@ class Resolver:
             allow_empty=said.allow_empty,
             adopt=said.adopt,
             at_least_once=said.at_least_once,
+            publish_every_s=said.publish_every_s,
         )
 
 

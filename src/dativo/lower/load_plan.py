@@ -46,6 +46,7 @@ def lower(job: ResolvedJob) -> LoadPlan:
             max_rejected_rows=job.max_rejected_rows,
             max_rejected_percent=job.max_rejected_percent,
         ),
+        publish_every_s=job.target.publish_every_s,
         state_dir=names.state_dir(job),
         source_digest=source_digest(job),
     )
@@ -54,7 +55,7 @@ def lower(job: ResolvedJob) -> LoadPlan:
 def full_refresh_of(plan: LoadPlan) -> LoadPlan:
     """The plan of a run that reads everything again: each table is replaced as a whole, so nothing is there twice."""
     streams = tuple(msgspec.structs.replace(stream, write_mode="replace") for stream in plan.streams)
-    return msgspec.structs.replace(plan, streams=streams)
+    return msgspec.structs.replace(plan, streams=streams, publish_every_s=None)
 
 
 def namespace(job: ResolvedJob, contract: Contract, *, shared: bool) -> tuple[str, ...]:

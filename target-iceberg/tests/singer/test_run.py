@@ -287,3 +287,19 @@ def test_a_read_only_lake_is_said_plainly(target: Any) -> None:
     assert result.code == 2
     assert "Traceback" not in result.stderr
     assert "lake/acme" in result.report.failure.message
+
+
+def test_rejects_of_two_streams_of_one_table_are_both_kept(target: Any) -> None:
+    streams = [target.stream_plan(stream=s, replace_files=False) for s in ("orders", "returns")]
+    target.plan = target.job_plan(*streams, violations="warn")
+    schemas = [{"type": "SCHEMA", "stream": s, "schema": {}, "key_properties": ["id"]} for s in ("orders", "returns")]
+    records = [
+        {"type": "RECORD", "stream": s, "record": target.order(i, status=status)}
+        for s, i, status in (("orders", 1, "??"), ("orders", 2, "new"), ("returns", 3, "??"), ("returns", 4, "new"))
+    ]
+    state = {"type": "STATE", "value": {"bookmarks": {"orders": 1, "returns": 1}}}
+    start = {"type": "DATIVO_START", "run": "r", "state": {}}
+    assert target.send(start, *schemas, *records, state, {"type": "DATIVO_END"}).report.outcome == "partial"
+    found = [(r["stream"], json.loads(r["record"])["id"]) for r in target.rows("shop.orders__rejects")]
+    assert sorted(found) == [("orders", 1), ("returns", 3)]
+    assert target.ids() == [2, 4]

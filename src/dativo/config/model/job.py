@@ -82,6 +82,7 @@ class JobTarget(Authored):
     allow_empty: bool = False
     adopt: bool = False
     at_least_once: bool = False
+    publish_every_s: float | None = Field(default=None, ge=1)
 
 
 class RetryConfig(Authored):

@@ -115,6 +115,7 @@ class Target:
     allow_empty: bool = False
     adopt: bool = False
     at_least_once: bool = False
+    publish_every_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -76,7 +76,14 @@ class Ending:
         What cannot be removed is found by `dativo clean`.
         """
         outcome = self._report.outcome
-        if self._finish is not None and (outcome in ("failed", "withheld", "dry_run") or self._finish.outcome is None):
+        if self._finish is None and self._run.sinks:
+            from target_iceberg.singer.finish import Finish
+
+            self._finish = Finish(self._run, self._report, dry_run=self._report.dry_run)
+            self._finish.abandon()
+        elif self._finish is not None and (
+            outcome in ("failed", "withheld", "dry_run") or self._finish.outcome is None
+        ):
             self._finish.settle()
         self._assemble()
         try:

@@ -86,6 +86,11 @@ class Finish:
         """At least one table is published."""
         return bool(self._published_streams)
 
+    def abandon(self) -> None:
+        """Count everything as withheld: the run has ended before anything could be judged."""
+        for sink in self._run.sinks.values():
+            self._count(sink, None, withheld=True)
+
     def settle(self) -> None:
         """Count rows of streams that were not published as withheld, when a run ends early."""
         for report in self.reports.values():

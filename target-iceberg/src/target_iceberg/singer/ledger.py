@@ -22,6 +22,7 @@ class Ledger:
     def __init__(self, out: IO[str]) -> None:
         self._out = out
         self.latest: Any = None
+        self._left: Any = None
 
     def hold(self, state: Any) -> None:
         """Take a STATE value; an older one that has not left is superseded."""
@@ -29,9 +30,10 @@ class Ledger:
 
     def release(self) -> None:
         """Write the latest STATE: all rows before it are published."""
-        if self.latest is not None:
+        if self.latest is not self._left:
             self._out.write(json.dumps(self.latest) + "\n")
             self._out.flush()
+            self._left = self.latest
 
 
 @contextmanager

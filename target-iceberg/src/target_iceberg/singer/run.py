@@ -249,16 +249,22 @@ class Run:
             if sink.plan.write_mode == "append":
                 self._router.flush(name)
                 self._lanes.then(sink.mark_state)
-        if self._publish_is_due():
+        if self._publish_is_due(value):
             self._publish()
         elif self.checkpoints is not None and self.sinks and self.checkpoints.is_due():
             self._router.flush()
             checkpoints = self.checkpoints
             self._lanes.then(lambda: checkpoints.write(value))
 
-    def _publish_is_due(self) -> bool:
+    def _publish_is_due(self, state: Any) -> bool:
         every_s = self.plan.publish_every_s if self.plan else self.settings.publish_every_s
-        return bool(every_s and self.sinks and self.publish_now and time.monotonic() - self._published_at >= every_s)
+        if not (every_s and self.sinks and self.publish_now) or time.monotonic() - self._published_at < every_s:
+            return False
+        if any(sink.plan.write_mode == "replace" for sink in self.sinks.values()):
+            return False
+        # A tap that is killed in the middle of such a bookmark sends its rows again; appended ones would be there twice.
+        appending = [name for name, sink in self.sinks.items() if sink.plan.write_mode == "append"]
+        return not any(bookmarks.in_progress(self._part(state, name)) for name in appending)
 
     def _publish(self) -> None:
         """Publish what stands before the STATE that has just come, and go on with new files."""

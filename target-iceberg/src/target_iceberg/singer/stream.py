@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -94,9 +93,7 @@ class StreamSink:
             self._writers[-1].close()
         self.plan, self.stage = plan, stage
         self.decoder, self.contract = Decoder(plan, self._max_listed), CompiledContract(plan, self._max_listed)
-        # Several streams, and several publishes of a run, may write into one table.
-        name = f"{self._run_id}-{uuid.uuid4().hex[:12]}"
-        size = plan.target_file_size_bytes
+        size, name = plan.target_file_size_bytes, self._run_id
         writer = DataFileWriter(stage.table, stage.schema, stage.spec, size, name, first_ordinal=self.staged_rows)
         self._writers.append(writer)
         self._dedupe = self._keys_cross_partitions()

@@ -150,3 +150,10 @@ def split_state(state: dict[str, Any], stream: str) -> dict[str, Any]:
 def same(a: Any, b: Any) -> bool:
     """Whether two states say the same; an absent one equals an empty one."""
     return json.dumps(a or {}, sort_keys=True) == json.dumps(b or {}, sort_keys=True)
+
+
+def in_progress(value: Any) -> bool:
+    """Whether a tap has marked a bookmark as not yet valid, however deep (the SDK does, for unsorted streams)."""
+    if isinstance(value, dict):
+        return "progress_markers" in value or any(in_progress(v) for v in value.values())
+    return isinstance(value, list) and any(in_progress(v) for v in value)

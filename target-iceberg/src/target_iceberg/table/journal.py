@@ -23,7 +23,7 @@ from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStat
 
 from target_iceberg.load_plan import LakeCatalog, LoadPlan, StreamPlan, expand
 from target_iceberg.records.rejects import RejectRow  # noqa: TC001  msgspec reads it at run time
-from target_iceberg.table.bookmark import same
+from target_iceberg.table.bookmark import in_progress, same
 from target_iceberg.table.lake_catalog import embedded_location, file_uri
 from target_iceberg.table.writer import StagedFile
 
@@ -293,20 +293,13 @@ def _adoptable(plan: LoadPlan, checkpoint: Checkpoint, held: Mapping[str, Bookma
     bookmarks = checkpoint.state.get("bookmarks")
     if not isinstance(bookmarks, dict) or set(checkpoint.state) - {"bookmarks", "currently_syncing"}:
         # The tap keeps its state as one unit: all go on, or none.
-        is_whole = all(s.resumable for s in plan.streams) and not _in_progress(checkpoint.state)
+        is_whole = all(s.resumable for s in plan.streams) and not in_progress(checkpoint.state)
         return current if is_whole and len(current) == len(checkpoint.streams) else frozenset()
     return frozenset(
         name
         for name in current
-        if name in by_name and by_name[name].resumable and bookmarks.get(name) and not _in_progress(bookmarks[name])
+        if name in by_name and by_name[name].resumable and bookmarks.get(name) and not in_progress(bookmarks[name])
     )
-
-
-def _in_progress(value: Any) -> bool:
-    """Whether a tap has marked a bookmark as not yet valid, however deep (the SDK does, for unsorted streams)."""
-    if isinstance(value, dict):
-        return "progress_markers" in value or any(_in_progress(v) for v in value.values())
-    return isinstance(value, list) and any(_in_progress(v) for v in value)
 
 
 def _handed(

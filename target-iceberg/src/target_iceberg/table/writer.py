@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,8 @@ class DataFileWriter:
         schema: Iceberg schema of the files (the table's, evolved if the run evolves it).
         spec: partition spec of the files.
         target_file_size_bytes: wanted size on disk.
-        name: distinguishes this writer's files, e.g. the run id.
+        name: begins the names of its files, e.g. the run id; what follows makes them unique, because several streams and
+            several publishes of a run may write into one table.
         first_ordinal: of its first row, when another writer has staged rows of the stream before.
     """
 
@@ -97,7 +99,7 @@ class DataFileWriter:
         self._io = table.io
         self._table_uuid = str(table.metadata.table_uuid)
         self._target_bytes = target_file_size_bytes
-        self._name, self._first_ordinal = name, first_ordinal
+        self._name, self._first_ordinal = f"{name}-{uuid.uuid4().hex[:12]}", first_ordinal
         # Avro field names are restricted; the Parquet file carries the same sanitised names, ids identify the columns.
         file_schema = sanitize_column_names(schema)
         self._arrow_schema = file_arrow_schema(file_schema)
