@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.types import StringType
 from requests.exceptions import ConnectionError as RequestsConnectionError
 
 from target_iceberg.errors import RetryableError, TargetError
@@ -159,19 +158,6 @@ def test_a_reset_forgets_the_state_and_overtakes_a_run_under_way(bench: Any) -> 
     assert bench.snapshots() == 2  # the change carries a snapshot
     with pytest.raises(RetryableError, match="overtaken"):
         bench.publish(under_way)
-
-
-def test_files_staged_under_other_field_ids_are_not_committed(bench: Any) -> None:
-    bench.load(bench.plan(), bench.rows([1]))
-    staged = bench.stage(bench.plan(), bench.rows([2]))
-    with bench.lake.load(bench.plan()).update_schema(allow_incompatible_changes=True) as update:
-        update.delete_column("status")
-    with bench.lake.load(bench.plan()).update_schema() as update:
-        update.add_column("status", StringType())
-    with pytest.raises(RetryableError, match="changed by somebody else") as e:
-        bench.publish(staged)
-    assert e.value.failure_class == "conflict"
-    assert bench.ids() == [1]
 
 
 def test_a_table_dropped_meanwhile_is_not_made_anew_under_a_run(bench: Any) -> None:

@@ -5,6 +5,7 @@ The commit id stands in the bookmark property; after an unknown outcome the tabl
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from dataclasses import dataclass, field
@@ -19,14 +20,15 @@ from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.bookmark import Bookmark
 from target_iceberg.table.deletes import KeyIndex, Positions, existing_rows, write_position_deletes
-from target_iceberg.table.iceberg_schema import column_paths
 from target_iceberg.table.lake_catalog import UNKNOWN_OUTCOME, catalog_error, ensure_namespace, lake_errors
+from target_iceberg.table.rewrite import in_place_of, moved_columns, rewritten
 from target_iceberg.table.snapshot import RowDelta
 from target_iceberg.table.stage import BASE_PROPERTIES, address, staged_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyiceberg.schema import Schema
     from pyiceberg.table import Table, Transaction
 
     from target_iceberg.load_plan import StreamPlan
@@ -117,7 +119,7 @@ class _Attempt:
     def __init__(self, lake: Lakehouse, streams: list[StreamPublish], commit_id: str, run_id: str) -> None:
         self._lake, self._streams, self._commit_id, self._run_id = lake, streams, commit_id, run_id
         self._plan = streams[0].plan
-        self._delete_paths: list[str] = []
+        self._written_paths: list[str] = []
         self._table: Table | None = None
 
     def run(self) -> Published:
@@ -131,13 +133,14 @@ class _Attempt:
         for s in self._streams:
             for step in s.stage.steps:
                 evolve.apply(transaction, step)
-        self._check_field_ids(transaction)
+        self._require_same_table()
+        self._streams = [self._under_current_ids(s, transaction) for s in self._streams]
         return self._commit(transaction)
 
     def discard(self) -> None:
-        """Remove delete files of an attempt that is proven not to have landed."""
+        """Remove what an attempt that is proven not to have landed has written."""
         if self._table is not None:
-            for path in self._delete_paths:
+            for path in self._written_paths:
                 with lake_errors(path):
                     self._table.io.delete(path)
 
@@ -170,27 +173,34 @@ class _Attempt:
                     "overtaken",
                 )
 
-    def _check_field_ids(self, transaction: Transaction) -> None:
-        """Files are committed only under the field ids with which they were written."""
-        now = column_paths(transaction.table_metadata.schema())
+    def _require_same_table(self) -> None:
+        """Files staged for a table are not committed to another one that has taken its name."""
+        uuid = None if self._table is None else str(self._table.metadata.table_uuid)
         for s in self._streams:
-            for f in s.files:
-                moved = [c for c, i in f.column_ids.items() if now.get(c) != i]
-                remade = (
-                    s.stage.table_existed
-                    and self._table is not None
-                    and f.table_uuid != str(self._table.metadata.table_uuid)
+            if s.stage.table_existed and any(f.table_uuid != uuid for f in s.files):
+                raise RetryableError(
+                    f"{address(s.plan)}: the table was dropped or made anew by somebody else while the run staged its "
+                    "files; nothing was published, run again",
+                    "conflict",
                 )
-                if moved or remade or (s.stage.table_existed and self._table is None):
-                    raise RetryableError(
-                        f"{address(s.plan)}: the table was changed by somebody else while the run staged its files "
-                        f"({', '.join(moved) or 'dropped or made anew'}); nothing was published, run again",
-                        "conflict",
-                    )
+
+    def _under_current_ids(self, s: StreamPublish, transaction: Transaction) -> StreamPublish:
+        """The stream's files, those written anew whose field ids are no longer the table's."""
+        table = staged_table(transaction)
+        schema = transaction.table_metadata.schema()
+        files, anew = [], {}
+        for f in s.files:
+            if moved_columns(f, schema):
+                f = rewritten(table, schema, old := f, self._run_id)  # noqa: PLW2901
+                anew[old.data_file.file_path] = f.data_file
+                self._written_paths.append(f.data_file.file_path)
+            files.append(f)
+        return dataclasses.replace(s, files=files, unwanted=in_place_of(s.unwanted, anew)) if anew else s
 
     def _commit(self, transaction: Transaction) -> Published:
         replace = self._plan.write_mode == "replace"
-        existing = Positions() if replace or self._table is None else self._existing(self._table)
+        schema = transaction.table_metadata.schema()
+        existing = Positions() if replace or self._table is None else self._existing(self._table, schema)
         unwanted = [p for s in self._streams for p in s.unwanted.by_file]
         positions = Positions([*existing.by_file, *unwanted])
         rows_replaced = self._live_rows() if replace else existing.rows
@@ -217,7 +227,7 @@ class _Attempt:
                 delta.append_data_file(staged.data_file)
         if positions.by_file:
             files = write_position_deletes(staged_table(transaction), positions, self._run_id)
-            self._delete_paths = [f.file_path for f in files]
+            self._written_paths += [f.file_path for f in files]
             for f in files:
                 delta.add_position_deletes(f)
             passing("deletes_written")
@@ -228,7 +238,7 @@ class _Attempt:
         passing("after_commit")
         return Published(delta.snapshot_id, rows_replaced, marks)
 
-    def _existing(self, table: Table) -> Positions:
+    def _existing(self, table: Table, schema: Schema) -> Positions:
         found = Positions()
         snapshot = table.current_snapshot()
         if snapshot is None or (
@@ -244,7 +254,7 @@ class _Attempt:
             if not key:
                 found.by_file += existing_rows(table, None, (), s.replaced_files).by_file
                 continue
-            ids = [s.stage.schema.find_field(k).field_id for k in key]
+            ids = [schema.find_field(k).field_id for k in key]
             with KeyIndex(table.io, s.files, ids) as index:
                 found.by_file += existing_rows(table, index, key, s.replaced_files).by_file
         return found

@@ -1,0 +1,88 @@
+"""Staged files written anew, when the table's field ids have changed since they were staged (protocol, rule 9).
+
+Readers find a column by its field id. A file committed under ids that meanwhile mean other columns, or none, would show
+NULL or another column's values, and nothing would say so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.manifest import DataFileContent
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
+from pyiceberg.schema import sanitize_column_names
+
+from target_iceberg.table.deletes import Positions
+from target_iceberg.table.iceberg_schema import column_paths, file_arrow_schema
+from target_iceberg.table.writer import DataFileWriter, data_file
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+
+    from target_iceberg.table.writer import StagedFile
+
+_BATCH_ROWS = 65_536
+_ONE_FILE = 1 << 62
+_STATISTICS = (
+    "record_count",
+    "column_sizes",
+    "value_counts",
+    "null_value_counts",
+    "nan_value_counts",
+    "lower_bounds",
+    "upper_bounds",
+    "split_offsets",
+)
+
+
+def moved_columns(file: StagedFile, schema: Schema) -> list[str]:
+    """Columns of a staged file that have another field id in a schema now, or none."""
+    now = column_paths(schema)
+    return [column for column, field_id in file.column_ids.items() if now.get(column) != field_id]
+
+
+def rewritten(table: Table, schema: Schema, file: StagedFile, name: str) -> StagedFile:
+    """The same rows in the same order and partition, under the field ids of a schema that has all of the file's columns.
+
+    Args:
+        table: gives location, properties and FileIO.
+        schema: of the commit.
+        file: as it was staged.
+        name: begins the new file's name.
+    """
+    old = file.data_file
+    writer = DataFileWriter(table, schema, UNPARTITIONED_PARTITION_SPEC, _ONE_FILE, name)
+    names = dict(
+        zip(file_arrow_schema(sanitize_column_names(schema)).names, (f.name for f in schema.fields), strict=True)
+    )
+    with table.io.new_input(old.file_path).open() as stream, pq.ParquetFile(stream) as parquet:
+        for batch in parquet.iter_batches(_BATCH_ROWS):
+            rows = pa.Table.from_batches([batch])
+            known = [n for n in rows.column_names if n in names]
+            writer.write(rows.select(known).rename_columns([names[n] for n in known]))
+    (new,) = writer.close()
+    made = new.data_file
+    placed = data_file(
+        made.file_path,
+        made.file_size_in_bytes,
+        old.partition,
+        old.spec_id,
+        DataFileContent.DATA,
+        {statistic: getattr(made, statistic) for statistic in _STATISTICS},
+    )
+    return dataclasses.replace(new, data_file=placed, segments=file.segments)
+
+
+def in_place_of(positions: Positions, files: dict[str, DataFile]) -> Positions:
+    """Positions in the files that stand for others now.
+
+    Args:
+        positions: in files as they were staged.
+        files: path as staged -> the file that was written in its place.
+    """
+    return Positions([(files.get(file.file_path, file), rows) for file, rows in positions.by_file])
