@@ -213,3 +213,20 @@ def test_merge_refuses_what_no_reader_could_follow(bench: Any) -> None:
     changed = (Column(name="id", type="string", required=True), *bench.plan().columns[1:])
     with pytest.raises(TargetError, match="- id long"):
         open_stage(bench.lake, bench.plan(columns=changed, evolution="merge"))
+
+
+def test_waiting_is_spread_and_ends_at_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, pauses = [0.0], []
+    monkeypatch.setattr(publisher.time, "monotonic", lambda: clock[0])
+
+    def sleep(pause: float) -> None:
+        pauses.append(pause)
+        clock[0] += pause
+
+    monkeypatch.setattr(publisher.time, "sleep", sleep)
+    backoff = publisher.Backoff(60)
+    while backoff.wait():
+        pass
+    assert clock[0] <= 60
+    assert len({round(p, 6) for p in pauses}) == len(pauses) > 10  # many, and no two writers wait alike
+    assert max(pauses) <= 5
