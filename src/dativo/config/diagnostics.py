@@ -64,6 +64,7 @@ LINTS: dict[str, tuple[str, str]] = {
     "DTV064": ("write-mode-refused", "A write mode that contradicts the contract or the strategy."),
     "DTV065": ("one-table-many-objects", "Several objects of a job would write one table."),
     "DTV066": ("rounds-refused", "A run may not publish in rounds what has to be read again as a whole."),
+    "DTV067": ("hard-delete-refused", "Rows that are appended cannot be found again when the source deletes them."),
     # configs/runner.yaml
     "DTV070": ("schedule-without-job", "A schedule names a job that does not exist."),
     "DTV071": ("bad-cron", "A cron expression that no scheduler understands."),

@@ -269,6 +269,18 @@ def rounds_refused(case: JobCase) -> Iterator[Finding]:
             yield case.document.finding("DTV066", ("target", "publish_every_s"), problem, remedy)
 
 
+def hard_delete_refused(case: JobCase) -> Iterator[Finding]:
+    """DTV067."""
+    job = case.job
+    if job is None or not job.target.hard_delete:
+        return
+    for item in job.source.objects:
+        if write_mode(job, item.contract) == "append":
+            problem = f"'{item.name}' is appended, so a row that the source deletes could not be found"
+            remedy = f"add primaryKey: true to a column of {item.contract.file}, or remove target.hard_delete"
+            yield case.document.finding("DTV067", ("target", "hard_delete"), problem, remedy)
+
+
 def one_table_many_objects(case: JobCase) -> Iterator[Finding]:
     """DTV065."""
     job = case.job
@@ -315,5 +327,6 @@ JOB_LINTS: dict[str, Callable[[JobCase], Iterator[Finding]]] = {
     "DTV064": write_mode_refused,
     "DTV065": one_table_many_objects,
     "DTV066": rounds_refused,
+    "DTV067": hard_delete_refused,
 }
 """Code -> its check; the codes that are not here are found where files are read and names are looked up."""

@@ -175,6 +175,8 @@ class Resolver:
             adopt=said.adopt,
             at_least_once=said.at_least_once,
             publish_every_s=said.publish_every_s,
+            add_record_metadata=said.add_record_metadata,
+            hard_delete=said.hard_delete,
         )
 
 

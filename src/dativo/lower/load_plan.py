@@ -131,6 +131,8 @@ def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan
         # Of a full refresh nobody knows whether its tap goes on from a bookmark or begins again.
         resumable=job.source.connector_type.resume != "none" and write_mode(job, contract) != "replace",
         evolution=_evolution(job, contract),
+        record_metadata=target.add_record_metadata,
+        hard_delete=target.hard_delete,
         partition_by=tuple(p for p in contract.target.partitioning if p != INGEST_DATE),
         properties=_properties(contract),
         target_file_size_bytes=(target.target_file_size_mb or 128) * MEGABYTE,
@@ -143,10 +145,11 @@ def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan
 
 
 def _columns(job: ResolvedJob, contract: Contract) -> tuple[Column, ...]:
-    if not reads_files(job):
-        return contract.columns
+    ours: tuple[Column, ...] = FILE_COLUMNS if reads_files(job) else ()
+    if job.target.add_record_metadata:
+        ours += load_plan.RECORD_METADATA
     there = set(contract.column_names)
-    return (*contract.columns, *(c for c in FILE_COLUMNS if c.name not in there))
+    return (*contract.columns, *(c for c in ours if c.name not in there))
 
 
 def _evolution(job: ResolvedJob, contract: Contract) -> load_plan.EvolutionMode:

@@ -51,6 +51,20 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Members of a struct; a list has one, called element; a map has two, key and value."""
 
 
+DELETED_AT = "_sdc_deleted_at"
+TABLE_VERSION = "_sdc_table_version"
+RECORD_METADATA = (
+    Column(name="_sdc_extracted_at", type="timestamptz", doc="When the tap read the record."),
+    Column(name="_sdc_received_at", type="timestamptz", doc="When the target received the record."),
+    Column(name="_sdc_batched_at", type="timestamptz", doc="When the batch of records was staged."),
+    Column(name=DELETED_AT, type="timestamptz", doc="When the source deleted the record; empty while it lives."),
+    Column(name="_sdc_sequence", type="long", doc="Milliseconds since 1970 at which the record was received."),
+    Column(name=TABLE_VERSION, type="long", doc="Version of the source's table, from taps that number them."),
+    Column(name="_sdc_sync_started_at", type="long", doc="Milliseconds since 1970 at which the run started."),
+)
+"""Columns of the Singer SDK that `record_metadata` adds to a table."""
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One data rule. Row rules judge a record, table rules judge what a run has staged."""
 
@@ -98,10 +112,9 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     sort_by: tuple[str, ...] = ()
     """Order of rows within a data file: column, or `column desc`; NULLs come last."""
     record_metadata: bool = False
-    """The table has the Singer columns _sdc_extracted_at, _sdc_received_at, _sdc_batched_at, _sdc_sequence,
-    _sdc_table_version and _sdc_deleted_at, filled by the target."""
+    """The target fills those of RECORD_METADATA that are among the columns."""
     hard_delete: bool = False
-    """A row that the source deleted leaves the table; otherwise it stays, with _sdc_deleted_at set."""
+    """A row that the source deleted leaves the table; otherwise it stays, with _sdc_deleted_at set. Not in append."""
     content_digest: bool = False
     """The receipt carries a digest of the rows that does not depend on their order or files."""
     properties: dict[str, str] = {}
@@ -159,6 +172,14 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     is not gone on from."""
     state_dir: str
     """Project-relative: state/<tenant>/<job>; holds the mirror state.json and runs/<run id>.json."""
+
+
+def with_deleted_at(plan: StreamPlan, schema: Mapping[str, Any]) -> StreamPlan:
+    """The plan with a column for deletions, if the tap announces that it says which rows are gone."""
+    if DELETED_AT not in (schema.get("properties") or {}) or any(c.name == DELETED_AT for c in plan.columns):
+        return plan
+    column = next(c for c in RECORD_METADATA if c.name == DELETED_AT)
+    return msgspec.structs.replace(plan, columns=(*plan.columns, column))
 
 
 class LoadPlanError(Exception):

@@ -83,6 +83,8 @@ class JobTarget(Authored):
     adopt: bool = False
     at_least_once: bool = False
     publish_every_s: float | None = Field(default=None, ge=1)
+    add_record_metadata: bool = False
+    hard_delete: bool = False
 
 
 class RetryConfig(Authored):

@@ -116,6 +116,8 @@ class Target:
     adopt: bool = False
     at_least_once: bool = False
     publish_every_s: float | None = None
+    add_record_metadata: bool = False
+    hard_delete: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from target_iceberg.records.chunk import Chunk, Readers
 from target_iceberg.records.columns import coerce, empty_table, nulls
+from target_iceberg.records.metadata import ENVELOPE_FIELDS, RecordMetadata
 from target_iceberg.records.record_json import record_json, source_of, value_json
 from target_iceberg.records.rejects import MAX_LISTED, Budget, RejectRow, classified_names
-from target_iceberg.records.rows import RowPath
+from target_iceberg.records.rows import NO_FIELDS, RowPath
 from target_iceberg.records.sieve import Sieve
 from target_iceberg.records.wire import WireReader
 
@@ -63,12 +64,14 @@ class Decoder:
         self.empty: pa.Table = empty_table(plan.columns)
         self.schema: pa.Schema = self.empty.schema
         self._budget = Budget(max_listed)
+        self._metadata = RecordMetadata(plan)
+        around = ENVELOPE_FIELDS if plan.record_metadata else NO_FIELDS
         self._readers = Readers(
             columns=plan.columns,
             empty=self.empty,
-            wire=WireReader(plan.columns),
+            wire=WireReader(plan.columns, envelope_fields=around),
             sieve=Sieve(plan.columns),
-            rows=RowPath(plan.stream, plan.columns, self._budget),
+            rows=RowPath(plan.stream, plan.columns, self._budget, around),
             budget=self._budget,
         )
         self._classified = classified_names(plan.columns)
@@ -85,7 +88,7 @@ class Decoder:
         decoded = Decoded(self.empty)
         decoded.fields_dropped.update(dict.fromkeys(self._outside, n_rows))
         if n_rows:
-            decoded.table = Chunk(chunk, n_rows, self._readers, decoded).read()
+            decoded.table = self._metadata.filled(Chunk(chunk, n_rows, self._readers, decoded).read())
         return decoded
 
     def decode_table(self, table: pa.Table) -> Decoded:
@@ -106,6 +109,7 @@ class Decoder:
         decoded.table = pa.table(arrays, schema=self.schema)
         if bad:
             self._reject_rows(table, bad, decoded)
+        decoded.table = self._metadata.filled(decoded.table)
         return decoded
 
     def _reject_rows(self, source: pa.Table, bad: dict[int, list[tuple[str, str]]], decoded: Decoded) -> None:

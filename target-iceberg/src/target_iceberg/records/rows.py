@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from target_iceberg.records.rejects import (
@@ -27,10 +28,11 @@ from target_iceberg.records.values import Members, Number, TooDeep, ValueRefused
 from target_iceberg.singer.framing import MALFORMED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from target_iceberg.load_plan import Column
 
+NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 _DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Number, object_pairs_hook=Members)
 _SPACE = re.compile(r"[ \t\n\r]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
@@ -60,6 +62,8 @@ class RawRecord:
     start: int
     end: int
     members: list[Member]
+    envelope: list[Member]
+    """Of the message around the record: time_extracted, version, ..."""
 
     def masked(self, names: frozenset[str]) -> str:
         """JSON text with the values of some fields replaced."""
@@ -74,12 +78,17 @@ class RawRecord:
 class RowPath:
     """Decodes single lines of one stream."""
 
-    def __init__(self, stream: str, columns: Sequence[Column], budget: Budget) -> None:
+    def __init__(
+        self, stream: str, columns: Sequence[Column], budget: Budget, envelope_fields: Mapping[str, str] = NO_FIELDS
+    ) -> None:
         self._budget = budget
         self._stream = stream
         self._columns = list(columns)
         self._converters = [(c, converter(c)) for c in columns]
         self._classified = classified_names(columns)
+        self._from_envelope: dict[str, list[str]] = {}
+        for column, name in envelope_fields.items():
+            self._from_envelope.setdefault(name, []).append(column)
 
     def decode(self, line: bytes) -> tuple[Any, ...] | list[RejectRow]:
         """Values in the order of the columns, or one reject for each column that is wrong (the first one counts)."""
@@ -97,6 +106,10 @@ class RowPath:
             if m.name in by_name:
                 twice.add(m.name)
             by_name[m.name] = m
+        for m in record.envelope:
+            for name in self._from_envelope.get(m.name, ()):
+                if name not in by_name or by_name[name].value is None:
+                    by_name[name] = m
         known = sorted(twice.intersection(c.name for c in self._columns))
         if known:
             return [self._reject(record, by_name, None, "json", f"key twice: {', '.join(known)}", None)]
@@ -207,7 +220,7 @@ def _parse_record(text: str) -> RawRecord:
     inside = found[0][2]
     if inside is None:
         raise MalformedRecord("the record is not an object")
-    return RawRecord(text, found[0][0], found[0][1], inside)
+    return RawRecord(text, found[0][0], found[0][1], inside, members)
 
 
 def _skip(text: str, at: int) -> int:

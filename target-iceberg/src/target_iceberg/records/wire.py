@@ -14,13 +14,13 @@ import pyarrow.json as pj
 
 from target_iceberg.records.columns import build, coerce
 from target_iceberg.records.hazards import endangers_decimals
-from target_iceberg.records.rows import parse_value
+from target_iceberg.records.rows import NO_FIELDS, parse_value
 from target_iceberg.records.scalars import compact_json, converter
 from target_iceberg.records.values import ValueRefused
 from target_iceberg.types import arrow_schema, decimal_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from target_iceberg.load_plan import Column
 
@@ -53,14 +53,20 @@ class Unreadable(Exception):  # noqa: N818 - tells the caller to cut the chunk, 
 class WireReader:
     """Reads chunks of RECORD lines of one stream."""
 
-    def __init__(self, columns: Sequence[Column], decimals_as_text: bool = False) -> None:
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        decimals_as_text: bool = False,
+        envelope_fields: Mapping[str, str] = NO_FIELDS,
+    ) -> None:
         self._columns = list(columns)
+        self._envelope_fields = {c.name: envelope_fields[c.name] for c in columns if c.name in envelope_fields}
         self._schema = arrow_schema(columns)
         self._raw = [c for c in columns if _needs_text(c, decimals_as_text)]
         self._read = [c for c in columns if c not in self._raw]
         self._without_decimals: WireReader | None = None
         if any(_holds_decimals(c) for c in self._read):
-            self._without_decimals = WireReader(columns, decimals_as_text=True)
+            self._without_decimals = WireReader(columns, True, envelope_fields)
         self._wide: frozenset[str] = frozenset()
         self._options = self._parse_options()
         self._raw_names = {f"f{i}": c.name for i, c in enumerate(self._raw)}
@@ -74,7 +80,13 @@ class WireReader:
 
     def _parse_options(self) -> pj.ParseOptions:
         record = pa.struct([pa.field(c.name, _wire_type(c, self._wide)) for c in self._read])
-        return pj.ParseOptions(explicit_schema=pa.schema([("record", record)]), unexpected_field_behavior="ignore")
+        around = [
+            pa.field(self._envelope_fields[c.name], _wire_type(c, self._wide))
+            for c in self._read
+            if c.name in self._envelope_fields
+        ]
+        schema = pa.schema([pa.field("record", record), *around])
+        return pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
 
     def read(self, lines: bytes | memoryview, n_rows: int) -> tuple[pa.Table, list[int]]:
         """Table of all rows in the plan's types, and the rows in it that hold a value which was not taken, ascending.
@@ -85,19 +97,22 @@ class WireReader:
         if self._without_decimals and endangers_decimals(bytes(lines)):
             return self._without_decimals.read(lines, n_rows)
         _require_utf8(lines)
-        record = self._record(lines, n_rows)
+        record, around = self._record(lines, n_rows)
         arrays: dict[str, pa.Array] = {}
         bad: set[int] = set()
         for i, column in enumerate(self._read):
-            got = coerce(record.field(i), column, scalar=False)
+            values = record.field(i)
+            if column.name in self._envelope_fields:
+                values = pc.coalesce(values, around[self._envelope_fields[column.name]].chunk(0))
+            got = coerce(values, column, scalar=False)
             arrays[column.name] = got.array
             bad.update(got.bad)
         if self._raw:
             self._texts(lines, n_rows, arrays, bad)
         return pa.table([arrays[c.name] for c in self._columns], schema=self._schema), sorted(bad)
 
-    def _record(self, lines: bytes | memoryview, n_rows: int) -> pa.StructArray:
-        """The record column, without NULL among its rows."""
+    def _record(self, lines: bytes | memoryview, n_rows: int) -> tuple[pa.StructArray, pa.Table]:
+        """The record column, without NULL among its rows, and the message's fields around it."""
         while True:
             wide = self._wide
             try:
@@ -115,7 +130,7 @@ class WireReader:
         column = table["record"]
         if table.num_rows != n_rows or column.null_count or column.num_chunks != 1:
             raise Unreadable(None)
-        return column.chunk(0)
+        return column.chunk(0), table
 
     def _widen(self, message: str, wide: frozenset[str]) -> bool:
         """Read wider types from now on if that helps against this message."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from target_iceberg.table.bookmark import Bookmark
     from target_iceberg.table.journal import Checkpoint, Found, Journal
     from target_iceberg.table.stage import Lakehouse
+    from target_iceberg.table.writer import StagedFile
 
 EVERY_S_ENV = "DATIVO_CHECKPOINT_EVERY_S"
 EVERY_S = 300.0
@@ -111,14 +112,18 @@ class Checkpoints:
             self._journal.remove(found.directory)
         passing("checkpoint_adopted")
 
-    def files_of(self, checkpoint: Checkpoint, stream: str) -> list[Any]:
-        """Staged files of one stream of a checkpoint.
+    def files_of(self, checkpoint: Checkpoint, stream: str) -> tuple[list[StagedFile], list[StagedFile]]:
+        """Staged files of one stream of a checkpoint, and its tombstones.
 
         Raises:
             OSError: its manifests cannot be read.
         """
         assert self._journal is not None
-        return self._journal.staged_files(checkpoint.streams[stream])
+        known = checkpoint.streams[stream]
+        return (
+            self._journal.staged_files(known.files, known.manifests),
+            self._journal.staged_files(known.tombstones, known.tombstone_manifests),
+        )
 
     def forget(self) -> None:
         """The job has published, or must start over: nothing is to be gone on from."""

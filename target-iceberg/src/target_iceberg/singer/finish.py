@@ -7,7 +7,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 
 from target_iceberg.errors import PartialPublishError, TargetError
@@ -15,9 +14,9 @@ from target_iceberg.load_plan import TableRuleKind
 from target_iceberg.records.rejects import rejects_table
 from target_iceberg.run_report import Outcome, RuleCount, StreamReport, new_run_id
 from target_iceberg.singer.log import event
+from target_iceberg.singer.unwanted import unwanted_rows
 from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
-from target_iceberg.table.deletes import KeyIndex, Positions
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.publisher import StreamPublish, publish_table
 from target_iceberg.table.rejects_table import COLUMNS, SUFFIX, publish_rejects
@@ -77,6 +76,8 @@ class Finish:
         self._publish_rejects()
         passing("rejects_published")
         self._publish(wanted)
+        for sink in run.sinks.values():
+            sink.discard_tombstones()
         rejected = any(s.counts.rejected for s in run.sinks.values())
         self.outcome = "partial" if rejected else "published" if wanted else "unchanged"
         return self.outcome
@@ -95,8 +96,8 @@ class Finish:
         """Count rows of streams that were not published as withheld, when a run ends early."""
         for report in self.reports.values():
             if report.stream not in self._published_streams and not self._dry_run:
-                report.withheld += report.published + report.superseded
-                report.published = report.superseded = 0
+                report.withheld += report.published + report.superseded + report.deleted
+                report.published = report.superseded = report.deleted = 0
 
     def discard(self) -> None:
         """Delete staged files of a run that has not attempted a commit."""
@@ -113,35 +114,24 @@ class Finish:
                 "no rows came: the table keeps its rows (set target.allow_empty to empty it)"
             )
             return None
-        unwanted = self._superseded(sink, files)
-        self.reports[plan.stream].superseded = unwanted.rows + sink.counts.good - sink.staged_rows
-        if plan.write_mode == "append" and sink.counts.good_at_state is not None:
-            late = _rows_from(files, sink.counts.good_at_state)
-            self.reports[plan.stream].withheld = late.rows
-            if late.rows:
-                self.reports[plan.stream].notices.append(
-                    f"{late.rows} rows after the tap's last STATE are held back; the next run reads them again"
-                )
-            unwanted.by_file += late.by_file
+        tombstones = sink.tombstones()
+        unwanted, report = unwanted_rows(sink, files, tombstones), self.reports[plan.stream]
+        report.superseded, report.deleted, report.withheld = unwanted.superseded, unwanted.deleted, unwanted.withheld
+        if unwanted.withheld:
+            report.notices.append(
+                f"{unwanted.withheld} rows after the tap's last STATE are held back; the next run reads them again"
+            )
         state = self._state_of(plan.stream)
-        return StreamPublish(sink.stage, files, state, self._files_read_again(sink, state), unwanted, _receipt(sink))
-
-    def _superseded(self, sink: StreamSink, files: list[StagedFile]) -> Positions:
-        """Staged rows of which a later row of the same key was staged too."""
-        plan, io = sink.plan, sink.stage.table.io
-        if not plan.key or plan.write_mode == "append" or not files:
-            return Positions()
-        from target_iceberg.records.audit import StagedRows, count_duplicates
-
-        paths = [f.data_file.file_path for f in files]
-        with lake_errors(address(plan)):
-            # Sorted hashes prove in little memory that no key came twice, which is what nearly always is.
-            staged = StagedRows(paths, lambda path: io.new_input(path).open(), sink.file_columns)
-            if not count_duplicates(staged, plan.key)[0]:
-                return Positions()
-            ids = [sink.stage.schema.find_field(k).field_id for k in plan.key]
-            with KeyIndex(io, files, ids) as index:
-                return index.superseded()
+        return StreamPublish(
+            sink.stage,
+            files,
+            state,
+            self._files_read_again(sink, state),
+            unwanted.positions,
+            _receipt(sink),
+            tombstones,
+            sink.activated,
+        )
 
     def _state_of(self, stream: str) -> Any:
         latest = self._run.ledger.latest
@@ -162,7 +152,8 @@ class Finish:
     def _has_news(self, publish: StreamPublish) -> bool:
         start = publish.stage.start
         moved = publish.state is not None and not bookmarks.same(publish.state, start.state if start else None)
-        return bool(publish.files) or moved or publish.plan.write_mode == "replace"
+        brought = publish.files or publish.tombstones or publish.activated is not None
+        return bool(brought) or moved or publish.plan.write_mode == "replace"
 
     # -- may it be published ----------------------------------------------------------------------------------------------
 
@@ -275,16 +266,16 @@ class Finish:
     def _count(self, sink: StreamSink, publish: StreamPublish | None, *, withheld: bool) -> None:
         r = self.reports[sink.plan.stream]
         if withheld:
-            r.superseded, r.withheld = 0, sink.counts.good
-        r.published = 0 if withheld else sink.counts.good - r.superseded - r.withheld
+            r.superseded, r.deleted, r.withheld = 0, 0, sink.counts.good
+        r.published = 0 if withheld else sink.counts.good - r.superseded - r.deleted - r.withheld
         if publish is None and not withheld:
-            r.superseded, r.withheld, r.published = 0, sink.counts.good, 0
+            r.superseded, r.deleted, r.withheld, r.published = 0, 0, sink.counts.good, 0
         r.files_written = 0 if publish is None else len(publish.files)
         r.bytes_written = 0 if publish is None else sum(f.data_file.file_size_in_bytes for f in publish.files)
         if r.read != r.published + r.rejected + r.superseded + r.deleted + r.withheld:
             raise TargetError(
                 f"stream {r.stream}: counts do not add up (read {r.read}, published {r.published}, rejected {r.rejected}, "
-                f"superseded {r.superseded}, withheld {r.withheld}); nothing was published",
+                f"superseded {r.superseded}, deleted {r.deleted}, withheld {r.withheld}); nothing was published",
                 "internal",
             )
 
@@ -297,13 +288,6 @@ def _own(mark: Bookmark | None) -> Any:
 def _content(entry: Any) -> Any:
     """A file's entry in a bookmark without what may change though its content has not."""
     return {k: v for k, v in entry.items() if k not in ("missing", "modified")} if isinstance(entry, dict) else entry
-
-
-def _rows_from(files: list[StagedFile], first: int) -> Positions:
-    late = Positions()
-    for f in files:
-        late.add(f.data_file, np.flatnonzero(f.ordinals() >= first))
-    return late
 
 
 def _receipt(sink: StreamSink) -> dict[str, str]:

@@ -68,7 +68,7 @@ def _adopt(run: Run, plan: LoadPlan, checkpoints: Checkpoints, found: Found, hel
         steps = known.steps if known.steps[-1] == stream else (*known.steps, stream)
         stage = require_start(open_stage(run.lake, *steps), held)
         sink = StreamSink(stream, stage, run.run_id, max_listed=plan.rejects.max_listed, strict=run.strict)
-        sink.go_on_from(known, checkpoints.files_of(found.checkpoint, stream.stream))
+        sink.go_on_from(known, *checkpoints.files_of(found.checkpoint, stream.stream))
         run.sinks[stream.stream] = sink
     rows = sum(s.counts.read for s in run.sinks.values())
     event(

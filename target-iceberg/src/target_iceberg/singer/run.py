@@ -188,7 +188,7 @@ class Run:
         elif isinstance(message, m.End):
             self.ended = True
         elif isinstance(message, m.ActivateVersion):
-            self.notices.append(f"stream {message.stream}: ACTIVATE_VERSION is not acted upon")
+            self._activate_version(message)
         elif isinstance(message, m.Unknown):
             self.notices.append(f"message type {message.type} is unknown and was skipped")
 
@@ -320,7 +320,7 @@ class Run:
             )
         for plan in self.plan.streams:
             if plan.stream == message.stream:
-                return plan
+                return load_plan.with_deleted_at(plan, message.schema)
         self.notices.append(f"stream {message.stream} is not in the load plan: its records are dropped")
         return None
 
@@ -342,6 +342,19 @@ class Run:
         self.line_counts["records"] += table.num_rows
         self.rows_since_state += table.num_rows
         self._lanes.put(lambda: sink.evaluate_table(table), sink.accept)
+
+    def _activate_version(self, message: m.ActivateVersion) -> None:
+        sink = self.sink(message.stream)
+        if sink is None:
+            return
+        if not any(c.name == load_plan.TABLE_VERSION for c in sink.plan.columns):
+            self.notices.append(
+                f"stream {message.stream}: rows of earlier versions stay, because the table has no column "
+                f"{load_plan.TABLE_VERSION}; add_record_metadata adds it"
+            )
+            return
+        self._router.flush(message.stream)
+        self._lanes.then(lambda: sink.activate(message.version))
 
     def _tap_reject(self, message: m.TapReject) -> None:
         sink = self.sink(message.stream)

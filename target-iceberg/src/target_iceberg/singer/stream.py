@@ -11,14 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from target_iceberg.load_plan import TABLE_VERSION
 from target_iceberg.records.contract import CompiledContract
 from target_iceberg.records.decode import Decoder
+from target_iceberg.records.metadata import deleted_rows
 from target_iceberg.records.rejects import from_tap
 from target_iceberg.stages import passing
 from target_iceberg.table.deletes import SOURCE_FILE
 from target_iceberg.table.journal import SinkCounts, StreamCheckpoint, file_entry
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.stage import address
+from target_iceberg.table.tombstones import UNPARTITIONED, Tombstones
 from target_iceberg.table.writer import DataFileWriter
 
 if TYPE_CHECKING:
@@ -54,7 +57,7 @@ class Counts:
     rejected: int = 0
     good: int = 0
     good_at_state: int | None = None
-    """Good rows that stood before the stream's last STATE; None: no STATE came."""
+    """Ordinals of the rows that stood before the stream's last STATE are less than this; None: no STATE came."""
     bytes_in: int = 0
     by_rule: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
@@ -78,13 +81,17 @@ class StreamSink:
         self.notices: list[str] = []
         self.staged_bytes = 0
         """Bytes of staged files on disk."""
-        self.deletions = 0
-        """Rows that the source says it has deleted."""
+        self.activated: int | None = None
+        """The version of the source's table that is valid now: rows of earlier ones are gone."""
+        self.lowest_version: int | None = None
+        """Of the rows staged so far."""
+        self._ordinal = 0
         self._run_id, self._max_listed, self._strict = run_id, max_listed, strict
         self._writers: list[DataFileWriter] = []
         self._adopted: list[StagedFile] = []
         self._known_elsewhere: set[str] = set()
         self._listed: Counter[str] = Counter()
+        self._tombstones = Tombstones(run_id)
         self.adopt(plan, stage)
 
     def adopt(self, plan: StreamPlan, stage: Stage) -> None:
@@ -94,8 +101,8 @@ class StreamSink:
         self.plan, self.stage = plan, stage
         self.decoder, self.contract = Decoder(plan, self._max_listed), CompiledContract(plan, self._max_listed)
         size, name = plan.target_file_size_bytes, self._run_id
-        writer = DataFileWriter(stage.table, stage.schema, stage.spec, size, name, first_ordinal=self.staged_rows)
-        self._writers.append(writer)
+        self._writers.append(DataFileWriter(stage.table, stage.schema, stage.spec, size, name))
+        self._tombstones.adopt(plan, stage)
         self._dedupe = self._keys_cross_partitions()
 
     def evaluate_records(self, chunk: bytes, n_rows: int) -> Evaluated:
@@ -144,10 +151,30 @@ class StreamSink:
             self.source_files.update(v for v in pc.unique(chunk.good[SOURCE_FILE]).to_pylist() if v is not None)
         if not self.withheld:
             with lake_errors(address(self.plan)):
-                self._writers[-1].write(self._without_twins(chunk.good))
+                self._stage(chunk.good)
             if chunk.good.num_rows:
                 passing("rows_staged")
         self.staged_bytes = sum(w.bytes_on_disk for w in self._writers)
+
+    def _stage(self, rows: pa.Table) -> None:
+        """Write rows, and the keys of those that the source has deleted apart from them."""
+        if not rows.num_rows:
+            return
+        dead = deleted_rows(rows) if self._tombstones.wanted else None
+        if self._dedupe or (dead is not None and self.plan.key):
+            rows = self._without_twins(rows)
+            dead = deleted_rows(rows) if dead is not None else None
+        if dead is not None:
+            self._ordinal += self._tombstones.write(rows.filter(dead), at=self._ordinal)
+            rows = rows.filter(pc.invert(dead))
+        if TABLE_VERSION in rows.column_names and (lowest := pc.min(rows[TABLE_VERSION]).as_py()) is not None:
+            self.lowest_version = lowest if self.lowest_version is None else min(lowest, self.lowest_version)
+        self._writers[-1].write(rows, at=self._ordinal)
+        self._ordinal += rows.num_rows
+
+    def activate(self, version: int) -> None:
+        """The source says that only rows of this version of its table are valid."""
+        self.activated = version if self.activated is None else max(version, self.activated)
 
     @property
     def withheld(self) -> bool:
@@ -161,8 +188,9 @@ class StreamSink:
 
     @property
     def staged_rows(self) -> int:
-        """Rows in files and writers, without twins that were dropped before writing."""
-        return sum(int(f.data_file.record_count) for f in self._adopted) + sum(w.rows for w in self._writers)
+        """Rows in files and writers and tombstones, without twins that were dropped before writing."""
+        adopted = sum(int(f.data_file.record_count) for f in self._adopted)
+        return adopted + sum(w.rows for w in self._writers) + self._tombstones.rows
 
     @property
     def file_columns(self) -> dict[str, str]:
@@ -171,7 +199,7 @@ class StreamSink:
 
     def mark_state(self) -> None:
         """All rows accepted so far stand before a STATE."""
-        self.counts.good_at_state = self.staged_rows
+        self.counts.good_at_state = self._ordinal
 
     def finish(self) -> list[StagedFile]:
         """Close the files of this stream and return them, those of an adopted checkpoint first.
@@ -182,10 +210,24 @@ class StreamSink:
         with lake_errors(address(self.plan)):
             return [*self._adopted, *(f for w in self._writers for f in w.close())]
 
+    def tombstones(self) -> list[StagedFile]:
+        """Close the files with keys of deleted rows and return them.
+
+        Raises:
+            TargetError: they cannot be written.
+        """
+        with lake_errors(address(self.plan)):
+            return self._tombstones.close()
+
     def discard(self) -> None:
         """Delete what was staged; no commit has been attempted with it. What a checkpoint names stays."""
         for w in self._writers:
             w.abort(self._known_elsewhere)
+        self.discard_tombstones()
+
+    def discard_tombstones(self) -> None:
+        """Delete the keys of deleted rows, which nothing refers to once the run has published or failed."""
+        self._tombstones.abort(self._known_elsewhere)
 
     # -- checkpoints ------------------------------------------------------------------------------------------------------
 
@@ -195,8 +237,8 @@ class StreamSink:
         Raises:
             TargetError: files cannot be written.
         """
-        files = self.finish()
-        self._known_elsewhere.update(f.data_file.file_path for f in files)
+        files, tombstones = self.finish(), self.tombstones()
+        self._known_elsewhere.update(f.data_file.file_path for f in (*files, *tombstones))
         c = self.counts
         name = quote(self.plan.stream, safe="")
         data_files = [f.data_file for f in files]
@@ -209,7 +251,6 @@ class StreamSink:
                 rejected=c.rejected,
                 good=c.good,
                 bytes_in=c.bytes_in,
-                deletions=self.deletions,
                 by_rule=dict(c.by_rule),
                 warnings=dict(c.warnings),
                 fields_dropped=dict(c.fields_dropped),
@@ -217,19 +258,33 @@ class StreamSink:
             ),
             files=tuple(file_entry(f) for f in files),
             manifests=manifests,
+            tombstones=tuple(file_entry(f) for f in tombstones),
+            tombstone_manifests=journal.write_manifests(
+                run_id,
+                f"{name}-tombstones",
+                [f.data_file for f in tombstones],
+                {0: UNPARTITIONED},
+                self._tombstones.schema,
+            )
+            if tombstones
+            else {},
+            activated=self.activated,
+            lowest_version=self.lowest_version,
             rejects=tuple(self.rejects),
             source_files=tuple(sorted(self.source_files)),
         )
 
-    def go_on_from(self, checkpoint: StreamCheckpoint, files: list[StagedFile]) -> None:
+    def go_on_from(self, checkpoint: StreamCheckpoint, files: list[StagedFile], tombstones: list[StagedFile]) -> None:
         """Take over what another run has staged; nothing may have been staged yet."""
         self._adopted = files
-        self._known_elsewhere.update(f.data_file.file_path for f in files)
+        self._known_elsewhere.update(f.data_file.file_path for f in (*files, *tombstones))
+        self._tombstones.go_on_from(tombstones)
+        self.activated, self.lowest_version = checkpoint.activated, checkpoint.lowest_version
+        self._ordinal = max((f.end for f in (*files, *tombstones)), default=0)
         c, known = self.counts, checkpoint.counts
         c.read, c.rejected, c.good, c.bytes_in = known.read, known.rejected, known.good, known.bytes_in
         c.by_rule, c.warnings = Counter(known.by_rule), Counter(known.warnings)
         c.fields_dropped, c.rules = Counter(known.fields_dropped), dict(known.rules)
-        self.deletions = known.deletions
         self.rejects = list(checkpoint.rejects)
         self._listed = Counter(r.rule for r in self.rejects)
         for r in self.rejects:
@@ -245,9 +300,7 @@ class StreamSink:
         return bool(sources) and bool(self.plan.key) and not sources <= set(self.plan.key)
 
     def _without_twins(self, table: pa.Table) -> pa.Table:
-        """Keep the last row of each key within a chunk, where partitions would hide the order of its rows."""
-        if not self._dedupe or not table.num_rows:
-            return table
+        """Keep the last row of each key of a chunk, where files would not tell which row came last."""
         rows = pa.array(np.arange(table.num_rows, dtype=np.int64))
         keys = table.select(list(self.plan.key)).append_column("__row", rows)
         last = keys.group_by(list(self.plan.key)).aggregate([("__row", "max")])["__row_max"]

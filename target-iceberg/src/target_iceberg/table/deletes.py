@@ -64,6 +64,15 @@ class Positions:
         if len(positions):
             self.by_file.append((file, np.sort(positions)))
 
+    def merged(self) -> Positions:
+        """Each file once, each of its positions once."""
+        by_path: dict[str, tuple[DataFile, list[np.ndarray]]] = {}
+        for file, positions in self.by_file:
+            by_path.setdefault(file.file_path, (file, []))[1].append(positions)
+        return Positions(
+            [(file, p[0] if len(p) == 1 else np.unique(np.concatenate(p))) for file, p in by_path.values()]
+        )
+
     @property
     def rows(self) -> int:
         """How many rows."""
@@ -73,8 +82,10 @@ class Positions:
 class KeyIndex:
     """The keys of what a run has staged; the last row of a key wins."""
 
-    def __init__(self, io: FileIO, files: list[StagedFile], key_ids: list[int]) -> None:
+    def __init__(self, io: FileIO, files: list[StagedFile], key_ids: list[int], key: tuple[str, ...] = ()) -> None:
         import duckdb
+
+        self.key = key
 
         pa.default_memory_pool().release_unused()  # what staging has left behind is room for keys
         self._io, self._files, self._key_ids = io, files, key_ids
@@ -136,6 +147,15 @@ class KeyIndex:
         reader = _key_batches(self._io, file.file_path, self._key_ids, None)
         positions: np.ndarray = self._query(sql, reader).column(0).to_numpy()
         return positions
+
+    def without(self, rows: pa.Table) -> pa.Table:
+        """Rows of a table of which the key, under the table's own column names, is not among the keys."""
+        numbered = pa.table(
+            [*(_comparable(rows[n]) for n in self.key), pa.array(np.arange(rows.num_rows))], [*self._names, "ord"]
+        )
+        on = " AND ".join(f"batch.{n} = keys.{n}" for n in self._names)
+        sql = f"SELECT batch.ord FROM batch ANTI JOIN keys ON {on} ORDER BY ord"  # noqa: S608  names are ours
+        return rows.take(self._query(sql, numbered.to_reader()).column(0).combine_chunks())
 
     def _staged(self) -> pa.RecordBatchReader:
         first = self._files[0].data_file.file_path

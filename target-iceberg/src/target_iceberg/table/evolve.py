@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from target_iceberg.load_plan import Column, StreamPlan
 
+OURS = "_sdc_"
+"""Begins the names of columns that Singer targets add."""
+
 
 @dataclass
 class Differences:
@@ -27,6 +30,8 @@ class Differences:
 
     safe: list[str] = field(default_factory=list)
     unsafe: list[str] = field(default_factory=list)
+    ours: list[str] = field(default_factory=list)
+    """Columns that the target adds by itself; no contract names them, so none is broken by them."""
 
     @property
     def lines(self) -> list[str]:
@@ -42,7 +47,8 @@ def compare(columns: tuple[Column, ...], schema: Schema) -> Differences:
         try:
             old = schema.find_field(new.name)
         except ValueError:
-            found.safe.append(f"+ {new.name} {new.field_type}" + (" required" if new.required else ""))
+            into = found.ours if new.name.startswith(OURS) else found.safe
+            into.append(f"+ {new.name} {new.field_type}" + (" required" if new.required else ""))
             continue
         if str(old.field_type) != str(new.field_type):
             kind = found.safe if _widens(old.field_type, new.field_type) else found.unsafe
@@ -52,7 +58,7 @@ def compare(columns: tuple[Column, ...], schema: Schema) -> Differences:
             found.safe += [f"- {old.name} {_word(old.required)}", f"+ {new.name} {_word(new.required)}"]
     names = {f.name for f in wanted.fields}
     for old in schema.fields:
-        if old.name not in names:
+        if old.name not in names and not old.name.startswith(OURS):
             found.safe.append(f"- {old.name} {old.field_type}" + (" required" if old.required else ""))
     return found
 
@@ -91,7 +97,7 @@ def refuse_or_list(plan: StreamPlan, schema: Schema) -> list[str]:
             f"table {where} differs from its contract (- table, + contract):\n{lines}\n{now}", "evolution"
         )
     # A narrower contract changes nothing in the table: absent columns are written as NULL.
-    return [line for line in found.lines if line.startswith("+") or line.endswith(" required")]
+    return found.ours + [line for line in found.lines if line.startswith("+") or line.endswith(" required")]
 
 
 def apply(transaction: Transaction, plan: StreamPlan) -> None:

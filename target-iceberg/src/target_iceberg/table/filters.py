@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pyiceberg.expressions import EqualTo, GreaterThan, GreaterThanOrEqual, In, LessThanOrEqual
+from pyiceberg.expressions import EqualTo, GreaterThan, GreaterThanOrEqual, In, IsNull, LessThan, LessThanOrEqual
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +21,16 @@ def equal(column: str, value: Any) -> BooleanExpression:
 def greater(column: str, value: Any) -> BooleanExpression:
     """Column > value."""
     return GreaterThan(column, value)
+
+
+def less(column: str, value: Any) -> BooleanExpression:
+    """Column < value."""
+    return LessThan(column, value)
+
+
+def is_null(column: str) -> BooleanExpression:
+    """Column holds nothing."""
+    return IsNull(column)
 
 
 def between(column: str, low: Any, high: Any) -> tuple[BooleanExpression, BooleanExpression]:

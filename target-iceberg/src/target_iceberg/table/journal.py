@@ -61,7 +61,6 @@ class SinkCounts(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int
     good: int
     bytes_in: int
-    deletions: int = 0
     by_rule: dict[str, int] = {}
     warnings: dict[str, int] = {}
     fields_dropped: dict[str, int] = {}
@@ -78,6 +77,11 @@ class StreamCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileEntry, ...] = ()
     manifests: dict[int, str] = {}
     """Partition spec -> manifest with the data files."""
+    tombstones: tuple[FileEntry, ...] = ()
+    """Keys of rows that the source has deleted."""
+    tombstone_manifests: dict[int, str] = {}
+    activated: int | None = None
+    lowest_version: int | None = None
     rejects: tuple[RejectRow, ...] = ()
     source_files: tuple[str, ...] = ()
 
@@ -174,14 +178,14 @@ class Journal:
             paths[spec_id] = path
         return paths
 
-    def staged_files(self, stream: StreamCheckpoint) -> list[StagedFile]:
-        """The files of a stream, in the order in which they were opened."""
-        data_files = {f.file_path: f for spec_id, path in stream.manifests.items() for f in self._read(spec_id, path)}
+    def staged_files(self, entries: Iterable[FileEntry], manifests: Mapping[int, str]) -> list[StagedFile]:
+        """Staged files of a checkpoint, in the order in which they were opened."""
+        data_files = {f.file_path: f for spec_id, path in manifests.items() for f in self._read(spec_id, path)}
         return [
             StagedFile(
                 data_file=data_files[e.path], table_uuid=e.table_uuid, column_ids=e.column_ids, segments=e.segments
             )
-            for e in stream.files
+            for e in entries
         ]
 
     def find(
@@ -223,9 +227,8 @@ class Journal:
 
     def named_files(self) -> set[str]:
         """Paths of all data files that a checkpoint which may still be adopted names."""
-        return {
-            f.path for _, c in self._all() if _age(c) < MAX_AGE for stream in c.streams.values() for f in stream.files
-        }
+        living = [stream for _, c in self._all() if _age(c) < MAX_AGE for stream in c.streams.values()]
+        return {f.path for stream in living for f in (*stream.files, *stream.tombstones)}
 
     def _all(self) -> list[tuple[str, Checkpoint]]:
         found = []
@@ -249,7 +252,7 @@ class Journal:
             return
 
     def _are_there(self, checkpoint: Checkpoint, streams: frozenset[str]) -> bool:
-        wanted = [f for name in streams for f in checkpoint.streams[name].files]
+        wanted = [f for name in streams for s in [checkpoint.streams[name]] for f in (*s.files, *s.tombstones)]
         infos = self._fs.get_file_info([PyArrowFileIO.parse_location(f.path)[2] for f in wanted]) if wanted else []
         return all(i.size == f.size_bytes for i, f in zip(infos, wanted, strict=True))
 

@@ -24,11 +24,13 @@ from target_iceberg.table.lake_catalog import UNKNOWN_OUTCOME, catalog_error, en
 from target_iceberg.table.rewrite import in_place_of, moved_columns, rewritten
 from target_iceberg.table.snapshot import RowDelta
 from target_iceberg.table.stage import BASE_PROPERTIES, address, staged_table
+from target_iceberg.table.versions import marked_rows, outdated_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyiceberg.schema import Schema
+    import numpy as np
+    from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table, Transaction
 
     from target_iceberg.load_plan import StreamPlan
@@ -52,6 +54,10 @@ class StreamPublish:
     unwanted: Positions = field(default_factory=Positions)
     """Staged rows that must not become visible: superseded in this run, or withheld after the last STATE."""
     receipt: dict[str, str] = field(default_factory=dict)
+    tombstones: list[StagedFile] = field(default_factory=list)
+    """Keys of rows that the source has deleted; rows of the table that have them go."""
+    activated: int | None = None
+    """Rows of earlier versions of the source's table go, or are marked as deleted unless the plan says hard_delete."""
     also_delete: Callable[[Table], Positions] | None = None
     """Further live rows to take away, looked up in the table as it stands at the attempt."""
 
@@ -120,6 +126,7 @@ class _Attempt:
         self._lake, self._streams, self._commit_id, self._run_id = lake, streams, commit_id, run_id
         self._plan = streams[0].plan
         self._written_paths: list[str] = []
+        self._marked: list[StagedFile] = []
         self._table: Table | None = None
 
     def run(self) -> Published:
@@ -188,19 +195,25 @@ class _Attempt:
         """The stream's files, those written anew whose field ids are no longer the table's."""
         table = staged_table(transaction)
         schema = transaction.table_metadata.schema()
-        files, anew = [], {}
-        for f in s.files:
+        keys = schema.select(*s.plan.key)
+        anew: dict[str, StagedFile] = {}
+        for f, wanted in [*((f, schema) for f in s.files), *((f, keys) for f in s.tombstones)]:
             if moved_columns(f, schema):
-                f = rewritten(table, schema, old := f, self._run_id)  # noqa: PLW2901
-                anew[old.data_file.file_path] = f.data_file
-                self._written_paths.append(f.data_file.file_path)
-            files.append(f)
-        return dataclasses.replace(s, files=files, unwanted=in_place_of(s.unwanted, anew)) if anew else s
+                anew[f.data_file.file_path] = rewritten(table, wanted, f, self._run_id)
+        if not anew:
+            return s
+        self._written_paths += [f.data_file.file_path for f in anew.values()]
+        files, tombstones = ([anew.get(f.data_file.file_path, f) for f in fs] for fs in (s.files, s.tombstones))
+        unwanted = in_place_of(s.unwanted, {path: f.data_file for path, f in anew.items()})
+        return dataclasses.replace(s, files=files, tombstones=tombstones, unwanted=unwanted)
 
     def _commit(self, transaction: Transaction) -> Published:
         replace = self._plan.write_mode == "replace"
-        schema = transaction.table_metadata.schema()
-        existing = Positions() if replace or self._table is None else self._existing(self._table, schema)
+        existing = Positions()
+        if not replace and self._table is not None:
+            for s in self._streams:
+                existing.by_file += self._existing(s, self._table, transaction)
+        existing = existing.merged()
         unwanted = [p for s in self._streams for p in s.unwanted.by_file]
         positions = Positions([*existing.by_file, *unwanted])
         rows_replaced = self._live_rows() if replace else existing.rows
@@ -223,7 +236,7 @@ class _Attempt:
         for s in self._streams:
             key = f"{self._lake.tenant}.{self._lake.job}.{s.plan.stream}"
             summary[bookmarks.SUMMARY_PREFIX + key] = bookmarks.encode(marks[s.plan.stream])
-            for staged in s.files:
+            for staged in (*s.files, *self._marked):
                 delta.append_data_file(staged.data_file)
         if positions.by_file:
             files = write_position_deletes(staged_table(transaction), positions, self._run_id)
@@ -238,26 +251,50 @@ class _Attempt:
         passing("after_commit")
         return Published(delta.snapshot_id, rows_replaced, marks)
 
-    def _existing(self, table: Table, schema: Schema) -> Positions:
-        found = Positions()
+    def _existing(self, s: StreamPublish, table: Table, transaction: Transaction) -> list[tuple[DataFile, np.ndarray]]:
+        """Rows of the table that a stream takes away."""
         snapshot = table.current_snapshot()
         if snapshot is None or (
             snapshot.summary and snapshot.summary.additional_properties.get("total-data-files") == "0"
         ):
-            return found  # no need to look for the rows of any key
-        for s in self._streams:
-            if s.also_delete is not None:
-                found.by_file += s.also_delete(table).by_file
-            key = s.plan.key if s.plan.write_mode == "upsert" and s.files else ()
-            if not key and not s.replaced_files:
-                continue
-            if not key:
+            return []  # no need to look for the rows of any key
+        found = Positions()
+        if s.also_delete is not None:
+            found.by_file += s.also_delete(table).by_file
+        staged = [*s.files, *s.tombstones]
+        key = s.plan.key if s.plan.write_mode == "upsert" and staged else ()
+        if not key:
+            if s.replaced_files:
                 found.by_file += existing_rows(table, None, (), s.replaced_files).by_file
-                continue
-            ids = [schema.find_field(k).field_id for k in key]
-            with KeyIndex(table.io, s.files, ids) as index:
-                found.by_file += existing_rows(table, index, key, s.replaced_files).by_file
-        return found
+            found.by_file += self._outdated(s, table, transaction, None)
+            return found.by_file
+        schema = transaction.table_metadata.schema()
+        with KeyIndex(table.io, staged, [schema.find_field(k).field_id for k in key], key) as index:
+            found.by_file += existing_rows(table, index, key, s.replaced_files).by_file
+            found.by_file += self._outdated(s, table, transaction, index)
+        return found.by_file
+
+    def _outdated(
+        self, s: StreamPublish, table: Table, transaction: Transaction, replaced: KeyIndex | None
+    ) -> list[tuple[DataFile, np.ndarray]]:
+        """Rows of versions that are no longer valid; where they are to stay, new files with them are prepared."""
+        if s.activated is None:
+            return []
+        found = outdated_rows(table, s.activated, unmarked_only=not s.plan.hard_delete)
+        if found.rows and not s.plan.hard_delete:
+            metadata = transaction.table_metadata
+            self._marked += marked_rows(
+                table,
+                staged_table(transaction),
+                metadata.schema(),
+                metadata.spec(),
+                s.activated,
+                replaced,
+                s.plan.target_file_size_bytes,
+                self._run_id,
+            )
+            self._written_paths += [f.data_file.file_path for f in self._marked]
+        return found.by_file
 
     def _live_rows(self) -> int:
         snapshot = self._table.current_snapshot() if self._table is not None else None

@@ -48,6 +48,11 @@ class StagedFile:
     segments: tuple[tuple[int, int], ...]
     """(ordinal, rows) of each run of its rows among the rows of its writer; ascending."""
 
+    @property
+    def end(self) -> int:
+        """One more than the greatest ordinal of its rows."""
+        return sum(self.segments[-1])
+
     def ordinals(self) -> np.ndarray:
         """Ordinal of each row, `(record_count,)` int64, ascending: of two rows of a key the greater one came later."""
         return np.concatenate([np.arange(start, start + n, dtype=np.int64) for start, n in self.segments])
@@ -80,7 +85,6 @@ class DataFileWriter:
         target_file_size_bytes: wanted size on disk.
         name: begins the names of its files, e.g. the run id; what follows makes them unique, because several streams and
             several publishes of a run may write into one table.
-        first_ordinal: of its first row, when another writer has staged rows of the stream before.
     """
 
     def __init__(
@@ -90,8 +94,6 @@ class DataFileWriter:
         spec: PartitionSpec,
         target_file_size_bytes: int,
         name: str,
-        *,
-        first_ordinal: int = 0,
     ) -> None:
         self.schema, self.spec = schema, spec
         self.files: list[StagedFile] = []
@@ -99,7 +101,7 @@ class DataFileWriter:
         self._io = table.io
         self._table_uuid = str(table.metadata.table_uuid)
         self._target_bytes = target_file_size_bytes
-        self._name, self._first_ordinal = f"{name}-{uuid.uuid4().hex[:12]}", first_ordinal
+        self._name = f"{name}-{uuid.uuid4().hex[:12]}"
         # Avro field names are restricted; the Parquet file carries the same sanitised names, ids identify the columns.
         file_schema = sanitize_column_names(schema)
         self._arrow_schema = file_arrow_schema(file_schema)
@@ -123,8 +125,12 @@ class DataFileWriter:
         closed = sum(int(f.data_file.file_size_in_bytes) for f in self.files)
         return closed + sum(int(o.stream.tell()) for o in self._open.values())
 
-    def write(self, table: pa.Table) -> None:
+    def write(self, table: pa.Table, at: int | None = None) -> None:
         """Take rows; columns by name in any order, absent ones become NULL.
+
+        Args:
+            table: the rows.
+            at: ordinal of the first of them, greater than those of all rows before; None: they follow each other.
 
         Raises:
             OSError: the files cannot be written.
@@ -132,11 +138,15 @@ class DataFileWriter:
         if not table.num_rows:
             return
         table = self._conform(table)
+        ordinal = self.rows if at is None else at
+        self.rows += table.num_rows
         if self.spec.is_unpartitioned():
-            self._append(None, table)
+            self._append(None, table, ordinal)
         else:
             for part in _determine_partitions(self.spec, self.schema, table.rename_columns(self._names)):
-                self._append(part.partition_key, part.arrow_table_partition.rename_columns(self._arrow_schema.names))
+                rows = part.arrow_table_partition
+                self._append(part.partition_key, rows.rename_columns(self._arrow_schema.names), ordinal)
+                ordinal += rows.num_rows
         while sum(o.buffered_bytes for o in self._open.values()) > MAX_BUFFERED_BYTES:
             self._flush(max(self._open.values(), key=lambda o: o.buffered_bytes))
 
@@ -174,18 +184,16 @@ class DataFileWriter:
             columns.append(column if column.type == f.type else column.cast(f.type))
         return pa.table(columns, schema=self._arrow_schema)
 
-    def _append(self, key: Any, table: pa.Table) -> None:
+    def _append(self, key: Any, table: pa.Table, ordinal: int) -> None:
         partition = None if key is None else key.partition
         o = self._open.get(partition)
         if o is None:
             o = self._open[partition] = self._new_file(key)
         o.buffer.append(table)
-        ordinal = self._first_ordinal + self.rows
         if o.segments and sum(o.segments[-1]) == ordinal:
             o.segments[-1] = (o.segments[-1][0], o.segments[-1][1] + table.num_rows)
         else:
             o.segments.append((ordinal, table.num_rows))
-        self.rows += table.num_rows
         o.buffered_bytes += table.nbytes
         if o.buffered_bytes >= ROW_GROUP_BYTES or o.expected_bytes >= self._target_bytes:
             self._flush(o)
