@@ -54,7 +54,7 @@ class Key:
 
 def pages() -> list[Path]:
     """Every page that may hold generated blocks."""
-    return sorted(DOCS.rglob("*.md"))
+    return [*sorted(DOCS.rglob("*.md")), DOCS.parent / "target-iceberg/README.md"]
 
 
 def regenerate(text: str) -> str:

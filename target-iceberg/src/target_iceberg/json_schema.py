@@ -84,7 +84,8 @@ def _variants(schema: Mapping[str, Any]) -> tuple[bool, list[Mapping[str, Any]]]
 
 
 def _type_of_enum(schema: Mapping[str, Any]) -> str | None:
-    values = [v for v in schema.get("enum") or () if v is not None]
+    allowed = [schema["const"]] if "const" in schema else schema.get("enum") or ()
+    values = [v for v in allowed if v is not None]
     return "string" if values and all(isinstance(v, str) for v in values) else None
 
 

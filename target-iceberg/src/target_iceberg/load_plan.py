@@ -25,7 +25,20 @@ WriteMode = Literal["append", "upsert", "replace"]
 EvolutionMode = Literal["strict", "merge", "relaxed"]
 ViolationMode = Literal["strict", "warn"]
 Severity = Literal["error", "warning"]
-RowRuleKind = Literal["not_null", "enum", "pattern", "minimum", "maximum", "min_length", "max_length", "format"]
+RowRuleKind = Literal[
+    "not_null",
+    "enum",
+    "pattern",
+    "minimum",
+    "maximum",
+    "exclusive_minimum",
+    "exclusive_maximum",
+    "multiple_of",
+    "min_length",
+    "max_length",
+    "unique_items",
+    "format",
+]
 TableRuleKind = Literal["unique", "row_count", "freshness", "metric", "sql"]
 Mask = Literal["null", "hash", "truncate", "redact"]
 
@@ -72,9 +85,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Unique in its stream and readable: orders.status.enum."""
     kind: RowRuleKind | TableRuleKind
     columns: tuple[str, ...] = ()
+    """`address.city` is a member of a struct, `tags[]` the elements of a list."""
     argument: Any = None
-    """enum: list of values; pattern: regular expression (searched, RE2); minimum, maximum: number or text of a number,
-    date or timestamp (inclusive); min_length, max_length: int; format: email, uri, uuid, ipv4, date, date-time, ...;
+    """enum: list of values; pattern: regular expression (searched, RE2); minimum, maximum (inclusive), exclusive_minimum,
+    exclusive_maximum: number or text of a number, date or timestamp; multiple_of: number; min_length, max_length: int, of
+    text, binary or list; format: email, uri, uuid, ipv4, date, date-time, ...;
     row_count: {"min": int | None, "max": int | None}; freshness: {"max_age_s": int};
     unique: {"max": number, "unit": "rows" | "percent"} duplicates allowed, or None for none;
     metric: {"metric": ODCS name, "arguments": {...}, "unit": "rows" | "percent", "limit": {ODCS operator: value}};

@@ -7,7 +7,8 @@ import json
 import math
 import re
 from decimal import Decimal
-from typing import Any
+from fractions import Fraction
+from typing import Any, get_args
 
 import msgspec
 import pyarrow as pa
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from target_iceberg.errors import TargetError
-from target_iceberg.load_plan import Column, Rule, StreamPlan
+from target_iceberg.load_plan import Column, RowRuleKind, Rule, StreamPlan
 from target_iceberg.records.checks import CHECKS
 from target_iceberg.records.columns import build
 from target_iceberg.records.contract import CompiledContract
@@ -94,6 +95,10 @@ ORACLES = {
     "pattern": lambda name, v, arg: v is None or re.search(arg, v) is not None,
     "minimum": lambda name, v, arg: v is None or comparable(name, v) >= comparable(name, arg),
     "maximum": lambda name, v, arg: v is None or comparable(name, v) <= comparable(name, arg),
+    "exclusive_minimum": lambda name, v, arg: v is None or comparable(name, v) > comparable(name, arg),
+    "exclusive_maximum": lambda name, v, arg: v is None or comparable(name, v) < comparable(name, arg),
+    "multiple_of": lambda name, v, arg: v is None or (math.isfinite(v) and Fraction(str(v)) % Fraction(str(arg)) == 0),
+    "unique_items": lambda name, v, arg: v is None or len(set(v)) == len(v),
     "min_length": lambda name, v, arg: v is None or len(v) >= arg,
     "max_length": lambda name, v, arg: v is None or len(v) <= arg,
     "format": lambda name, v, arg: v is None or re.fullmatch(r"[ab.]+@[ab]+\.[a-z]+", v) is not None,
@@ -114,7 +119,14 @@ def rules(draw: st.DrawFn) -> Rule:
             draw(st.sampled_from(["s", "o.inner"])),
             draw(st.sampled_from(["a", "^b", "é", "a+b", "[^a]"])),
         )
-    elif kind in {"minimum", "maximum"}:
+    elif kind == "multiple_of":
+        column, argument = (
+            draw(st.sampled_from(["n", "i", "x", "d", "o.k"])),
+            draw(st.sampled_from([1, 2, 3, "0.5", 0.25])),
+        )
+    elif kind == "unique_items":
+        column, argument = "l", None
+    elif kind in {"minimum", "maximum", "exclusive_minimum", "exclusive_maximum"}:
         column = draw(st.sampled_from(sorted(ORDERED)))
         argument = draw(ORDERED[column])
     elif kind == "format":
@@ -170,12 +182,17 @@ def one(kind: str, column: Column, argument: Any, value: Any) -> bool:
 
 
 TEXT, LONG = Column(name="c", type="string"), Column(name="c", type="long")
+LIST = Column(name="c", type="list", fields=(Column(name="element", type="long"),))
 PASSES_AND_FAILS = {
     "not_null": (TEXT, None, "x", None),
     "enum": (TEXT, ["new", "paid"], "new", "old"),
     "pattern": (TEXT, "^[A-Z]{3}$", "EUR", "EURO"),
     "minimum": (LONG, 3, 3, 2),
     "maximum": (LONG, 3, 3, 4),
+    "exclusive_minimum": (LONG, 3, 4, 3),
+    "exclusive_maximum": (LONG, 3, 2, 3),
+    "multiple_of": (LONG, 3, -6, 7),
+    "unique_items": (LIST, None, [1, 2], [1, 1]),
     "min_length": (TEXT, 2, "éé", "é"),
     "max_length": (TEXT, 2, "😀😀", "abc"),
     "format": (TEXT, "ipv4", "10.0.0.255", "10.0.0.256"),
@@ -190,11 +207,35 @@ def test_each_check_passes_what_it_should_and_catches_what_it_should(kind: str) 
 
 
 def test_every_kind_of_row_rule_has_a_check() -> None:
-    assert (
-        set(CHECKS)
-        == set(PASSES_AND_FAILS)
-        == {"not_null", "enum", "pattern", "minimum", "maximum", "min_length", "max_length", "format"}
+    assert set(CHECKS) == set(PASSES_AND_FAILS) == set(get_args(RowRuleKind))
+
+
+def test_rules_reach_members_and_elements_however_deep() -> None:
+    item = Column(
+        name="element",
+        type="struct",
+        fields=(
+            Column(name="sku", type="string"),
+            Column(name="tags", type="list", fields=(Column(name="element", type="string"),)),
+        ),
     )
+    column = Column(name="items", type="list", fields=(item,))
+    rules_ = [
+        Rule(name="sku", kind="min_length", columns=("items[].sku",), argument=2),
+        Rule(name="tag", kind="enum", columns=("items[].tags[]",), argument=["a", "b"]),
+    ]
+    rows = [
+        {"items": None},
+        {"items": []},
+        {"items": [{"sku": "ab", "tags": ["a", None]}, None, {"sku": None, "tags": None}]},
+        {"items": [{"sku": "ab", "tags": []}, {"sku": "a", "tags": ["a"]}]},
+        {"items": [{"sku": "ab", "tags": ["a", "c"]}]},
+    ]
+    verdict = CompiledContract(plan(*rules_, columns=(column,))).check(table_of(rows, (column,)))
+    assert verdict.counts == {"sku": 1, "tag": 1}
+    assert verdict.good.num_rows == 3
+    sliced = table_of(rows, (column,)).slice(3)
+    assert CompiledContract(plan(*rules_, columns=(column,))).check(sliced).counts == {"sku": 1, "tag": 1}
 
 
 FORMAT_CASES = {

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     Test = Callable[[Any], Any]
 
 
+_EXACT = decimal.Context(prec=700)
+"""Doubles have up to 309 digits before the point and 340 after it."""
+
+
 class RuleProblem(ValueError):  # noqa: N818 - a finding about the plan
     """The rule cannot be executed; the message says why."""
 
@@ -77,6 +81,52 @@ def maximum(column: Column, argument: Any) -> Test:
     return lambda values: pc.less_equal(values, bound)
 
 
+def exclusive_minimum(column: Column, argument: Any) -> Test:
+    """The value is greater than the argument; NaN is not."""
+    if column.type in {"long", "int"}:
+        return minimum(column, _next_whole(argument, 1))
+    bound = _bound(column, argument, math.ceil)
+    return lambda values: pc.greater(values, bound)
+
+
+def exclusive_maximum(column: Column, argument: Any) -> Test:
+    """The value is less than the argument; NaN is not."""
+    if column.type in {"long", "int"}:
+        return maximum(column, _next_whole(argument, -1))
+    bound = _bound(column, argument, math.floor)
+    return lambda values: pc.less(values, bound)
+
+
+def multiple_of(column: Column, argument: Any) -> Test:
+    """The value divided by the argument is a whole number."""
+    step = _number(argument)
+    if step <= 0:
+        raise RuleProblem(f"{argument!r} is not greater than 0")
+    if column.type in {"long", "int"} and step == step.to_integral_value() and step < 2**62:
+        whole = pa.scalar(int(step), pa.int64())
+        return lambda values: pc.equal(pc.multiply(pc.divide(pc.cast(values, pa.int64()), whole), whole), values)
+    if column.type not in {"long", "int", "double", "float"} and not decimal_parameters(column.type):
+        raise RuleProblem(f"a column of type {column.type} is no number")
+
+    def test(values: Any) -> Any:
+        # Exact, one value at a time: binary fractions have no exact remainder in vector code.
+        return pa.array([None if v is None else _is_multiple(v, step) for v in values.to_pylist()], pa.bool_())
+
+    return test
+
+
+def unique_items(column: Column, argument: Any) -> Test:  # noqa: ARG001 - every kind compiles alike
+    """No two elements of the list are equal."""
+    if column.type != "list":
+        raise RuleProblem(f"a column of type {column.type} has no elements")
+
+    def test(values: Any) -> Any:
+        found = [None if v is None else len({repr(e) for e in v}) == len(v) for v in values.to_pylist()]
+        return pa.array(found, pa.bool_())
+
+    return test
+
+
 def min_length(column: Column, argument: Any) -> Test:
     """Text has at least so many characters, binary bytes, a list elements."""
     length, limit = _length(column), _whole(argument)
@@ -104,6 +154,10 @@ CHECKS: dict[str, Callable[[Column, Any], Test]] = {
     "pattern": pattern,
     "minimum": minimum,
     "maximum": maximum,
+    "exclusive_minimum": exclusive_minimum,
+    "exclusive_maximum": exclusive_maximum,
+    "multiple_of": multiple_of,
+    "unique_items": unique_items,
     "min_length": min_length,
     "max_length": max_length,
     "format": format_,
@@ -116,6 +170,10 @@ MESSAGES: dict[str, str] = {
     "pattern": "does not match {0}",
     "minimum": "less than {0}",
     "maximum": "greater than {0}",
+    "exclusive_minimum": "not greater than {0}",
+    "exclusive_maximum": "not less than {0}",
+    "multiple_of": "not a multiple of {0}",
+    "unique_items": "an element twice",
     "min_length": "shorter than {0}",
     "max_length": "longer than {0}",
     "format": "not written as {0}",
@@ -173,6 +231,18 @@ def _bound(column: Column, argument: Any, whole: Callable[[decimal.Decimal], int
     if column.type in {"date", "timestamp", "timestamptz", "time"}:
         return build([_value(column, argument)], column)[0]
     raise RuleProblem(f"a column of type {column.type} has no minimum or maximum")
+
+
+def _next_whole(argument: Any, step: int) -> int:
+    number = _number(argument)
+    return math.floor(number) + 1 if step > 0 else math.ceil(number) - 1
+
+
+def _is_multiple(value: Any, step: decimal.Decimal) -> bool:
+    number = decimal.Decimal(str(value))
+    if not number.is_finite():
+        return False
+    return bool(_EXACT.remainder(number, step) == 0)
 
 
 def _number(argument: Any) -> decimal.Decimal:

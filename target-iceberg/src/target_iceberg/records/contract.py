@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ class CompiledContract:
         rows = np.flatnonzero(first)[:left]
         self._budget.take(rule.name, len(rows))
         listed = table.take(pa.array(rows))
-        column = rule.column.split(".", maxsplit=1)[0] if rule.column not in table.column_names else rule.column
+        column = rule.column if rule.column in table.column_names else re.split(r"\.|\[\]", rule.column)[0]
         for i in range(len(rows)):
             row = listed.slice(i, 1)
             file, position = source_of(row)
@@ -133,12 +134,34 @@ def _declared(plan: StreamPlan, problems: list[str]) -> Iterator[CompiledRule]:
             continue  # rules about the whole table are audited
         for name in rule.columns:
             try:
-                column, get = _find(plan.columns, name)
-                test = compile_check(rule.kind, column, rule.argument)
+                outer, _, path = name.partition("[]")
+                column, get = _find(plan.columns, outer)
+                test = _compiled(rule, column, path if outer != name else None)
             except RuleProblem as e:
                 problems.append(f"{rule.name}: {e}")
                 continue
             yield CompiledRule(rule.name, rule.kind, name, rule.severity, _message(rule), _of_column(get, test))
+
+
+def _compiled(rule: Rule, column: Column, below: str | None) -> Callable[[Any], Any]:
+    """The test of a column, or of what lies below its elements: `.sku` of `items[].sku`."""
+    if below is None:
+        return compile_check(rule.kind, column, rule.argument)
+    if column.type != "list":
+        raise RuleProblem(f"a column of type {column.type} has no elements")
+    path, _, deeper = below.partition("[]")
+    element, get = _find((column.fields[0],), f"element{path}")
+    test = _compiled(rule, element, deeper if path != below else None)
+    return lambda values: _all_elements(values, lambda items: test(get({"element": items})))
+
+
+def _all_elements(values: Any, test: Callable[[Any], Any]) -> Any:
+    """Boolean, one per row of a list: all elements pass; NULL and empty lists do."""
+    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    offsets = array.offsets.to_numpy()
+    ok = pc.fill_null(test(array.values), True)
+    wrong = np.concatenate(([0], np.cumsum(~np.asarray(ok))))
+    return pc.or_(pa.array(wrong[offsets[1:]] == wrong[offsets[:-1]]), pc.is_null(array))
 
 
 def _of_column(get: Callable[[pa.Table], Any], test: Callable[[Any], Any]) -> Callable[[pa.Table], Any]:
@@ -158,6 +181,8 @@ def _find(columns: tuple[Column, ...], name: str) -> tuple[Column, Callable[[pa.
     for column in columns:
         if column.name == name:
             return column, lambda table: table[name]
+    if "[]" in name:
+        raise RuleProblem(f"no column {name!r}")
     head, _, path = name.partition(".")
     found = next((c for c in columns if c.name == head), None)
     steps = []

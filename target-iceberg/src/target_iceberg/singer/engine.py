@@ -103,7 +103,7 @@ def _leave(report: RunReport, plan: LoadPlan) -> None:
 
 def _require_end(run: Run) -> None:
     """End of file is not success: Meltano closes the pipe of a tap that failed just as that of one that finished."""
-    if run.ended or run.stopped_early or (run.plan is None and run.start_state is None):
+    if run.ended or run.stopped_early or (run.plan is None and not run.is_launched):
         return
     raise TargetError(
         "the tap did not finish: its end mark is missing, so it failed or was killed; nothing was published. Its own "

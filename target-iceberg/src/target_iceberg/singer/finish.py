@@ -163,9 +163,10 @@ class Finish:
         for name, sink in self._run.sinks.items():
             reasons += self._audit(sink)
             if sink.withheld:
+                mode = "violations" if self._run.plan is None else "schema_validation_mode"
                 reasons.append(
                     f"stream {name}: {sink.counts.rejected} of {sink.counts.read} records broke the contract "
-                    f"(schema_validation_mode: strict)"
+                    f"({mode}: strict): {_broken_rules(sink)}"
                 )
             elif reason := self._flood(sink):
                 reasons.append(reason)
@@ -288,6 +289,16 @@ def _own(mark: Bookmark | None) -> Any:
 def _content(entry: Any) -> Any:
     """A file's entry in a bookmark without what may change though its content has not."""
     return {k: v for k, v in entry.items() if k not in ("missing", "modified")} if isinstance(entry, dict) else entry
+
+
+def _broken_rules(sink: StreamSink) -> str:
+    """The rules that were broken most often and what they say."""
+    worst = sink.counts.by_rule.most_common(3)
+    said = [
+        f"{rule} {n} times ({sink.counts.examples[rule].message})" for rule, n in worst if rule in sink.counts.examples
+    ]
+    more = len(sink.counts.by_rule) - len(said)
+    return ", ".join(said) + (f", and {more} more" if more else "")
 
 
 def _receipt(sink: StreamSink) -> dict[str, str]:

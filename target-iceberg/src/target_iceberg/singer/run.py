@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from target_iceberg.singer.checkpoints import Checkpoints
     from target_iceberg.singer.ledger import Ledger
     from target_iceberg.singer.settings import Settings
-    from target_iceberg.singer.stream import StreamSink
+    from target_iceberg.singer.stream import Evaluated, StreamSink
     from target_iceberg.table.bookmark import Bookmark
     from target_iceberg.table.stage import Lakehouse
 
@@ -54,6 +54,8 @@ class Run:
         self.run_id = os.environ.get(RUN_ID_ENV) or new_run_id()
         self.sinks: dict[str, StreamSink] = {}
         self.start_state: dict[str, Any] | None = None
+        self.is_launched = False
+        """The tap runs under the launcher, which marks its end."""
         self.ended = False
         self.stopped_early = False
         self.notices: list[str] = []
@@ -195,6 +197,7 @@ class Run:
     def _start(self, message: m.Start) -> None:
         self.run_id = message.run
         self.start_state = message.state
+        self.is_launched = True
 
     def _check_start(self) -> None:
         """The tap must have started from what the lake holds; looked at once, before the first table is opened."""
@@ -326,22 +329,26 @@ class Run:
 
     def _batch(self, message: m.Batch) -> None:
         from singer_arrow import remove
-        from target_iceberg.singer.batches import batch_tables, require_known_encoding
+        from target_iceberg.singer import batches
 
         self.line_counts["batches"] += 1
         sink = self.sink(message.stream)
-        require_known_encoding(message)
+        batches.require_known_encoding(message)
         self._router.flush(message.stream)
         for uri in message.manifest:
-            if sink is not None:
-                for table in batch_tables(message, uri):
-                    self._table(sink, table)
-            self._lanes.then(lambda uri=uri: remove(uri))  # type: ignore[misc]
+            if sink is not None and batches.is_lines(message.encoding):
+                for data, rows in batches.batch_lines(message, uri):
+                    self._batch_rows(rows, lambda s=sink, d=data, n=rows: s.evaluate_records(d, n), sink)  # type: ignore[misc]
+            elif sink is not None:
+                for table in batches.batch_tables(message, uri):
+                    self._batch_rows(table.num_rows, lambda s=sink, t=table: s.evaluate_table(t), sink)  # type: ignore[misc]
+            if batches.is_ours(message.encoding):
+                self._lanes.then(lambda uri=uri: remove(uri))  # type: ignore[misc]
 
-    def _table(self, sink: StreamSink, table: Any) -> None:
-        self.line_counts["records"] += table.num_rows
-        self.rows_since_state += table.num_rows
-        self._lanes.put(lambda: sink.evaluate_table(table), sink.accept)
+    def _batch_rows(self, rows: int, evaluate: Callable[[], Evaluated], sink: StreamSink) -> None:
+        self.line_counts["records"] += rows
+        self.rows_since_state += rows
+        self._lanes.put(evaluate, sink.accept)
 
     def _activate_version(self, message: m.ActivateVersion) -> None:
         sink = self.sink(message.stream)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from target_iceberg.errors import TargetError
 from target_iceberg.load_plan import LakeCatalog, ViolationMode
 
 if TYPE_CHECKING:
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 
 LoadMethod = Literal["append-only", "upsert", "overwrite"]
 DEFAULT_LAKE = "lake/default"
+_CATALOG_VARIABLE = re.compile(r"PYICEBERG_CATALOG__(.+?)__.+")
 
 CONFIG: dict[str, Any] = {
     "type": "object",
@@ -32,7 +36,8 @@ CONFIG: dict[str, Any] = {
         "catalog_name": {
             "type": ["string", "null"],
             "title": "Lake catalog name",
-            "description": "Name under which PyIceberg looks for the catalog's properties in the environment.",
+            "description": "Name under which PyIceberg looks for the catalog's properties in the environment, and under which a SQL "
+            "catalog keeps its tables. Without it: the only one that the environment describes, else dativo.",
         },
         "default_target_schema": {
             "type": ["string", "null"],
@@ -40,12 +45,55 @@ CONFIG: dict[str, Any] = {
             "default": "default",
             "description": "Iceberg namespace of the tables.",
         },
+        "table_template": {
+            "type": ["string", "null"],
+            "title": "Table name",
+            "default": "{stream}",
+            "description": "Name of a stream's table; {stream} stands for the stream's name.",
+        },
         "load_method": {
             "type": ["string", "null"],
             "title": "Load method",
             "enum": ["append-only", "upsert", "overwrite", None],
             "description": "append-only, upsert by the stream's key properties, or overwrite. Default: upsert when the stream "
             "has key properties, else append-only.",
+        },
+        "hard_delete": {
+            "type": ["boolean", "null"],
+            "title": "Hard delete",
+            "default": False,
+            "description": "A row that the source has deleted (_sdc_deleted_at, ACTIVATE_VERSION) leaves the table; otherwise it "
+            "stays, with _sdc_deleted_at set. Not for append-only.",
+        },
+        "add_record_metadata": {
+            "type": ["boolean", "null"],
+            "title": "Record metadata",
+            "default": False,
+            "description": "Add the columns _sdc_extracted_at, _sdc_received_at, _sdc_batched_at, _sdc_deleted_at, "
+            "_sdc_sequence, _sdc_table_version and _sdc_sync_started_at.",
+        },
+        "partition_by": {
+            "type": ["array", "object", "null"],
+            "title": "Partitioning",
+            "items": {"type": "string"},
+            "additionalProperties": {"type": "array", "items": {"type": "string"}},
+            "description": "How tables are partitioned: a list of column, day(column), month(column), year(column), "
+            "hour(column), bucket(16, column), truncate(4, column), _sdc_ingest_date; or an object with such a list for some streams.",
+        },
+        "sort_by": {
+            "type": ["array", "object", "null"],
+            "title": "Sort order",
+            "items": {"type": "string"},
+            "additionalProperties": {"type": "array", "items": {"type": "string"}},
+            "description": "Order of rows within a data file: a list of `column` or `column desc`; or an object with such a list "
+            "for some streams.",
+        },
+        "publish_every_s": {
+            "type": ["number", "null"],
+            "title": "Publish every",
+            "minimum": 1,
+            "description": "Publish what is complete at a STATE that comes so many seconds after the last publish. Without it a "
+            "run becomes visible once, at its end. Not for overwrite.",
         },
         "violations": {
             "type": ["string", "null"],
@@ -74,26 +122,83 @@ class Settings:
     load_plan: str | None
     catalog: LakeCatalog
     namespace: tuple[str, ...]
+    table_template: str
     load_method: LoadMethod | None
     violations: ViolationMode
     target_file_size_bytes: int
-    publish_every_s: float | None = None
+    hard_delete: bool
+    add_record_metadata: bool
+    publish_every_s: float | None
+    partition_by: Choice
+    sort_by: Choice
 
 
-def from_config(config: Mapping[str, Any]) -> Settings:
-    """Read a validated Singer configuration."""
-    properties, name = config.get("catalog"), config.get("catalog_name")
-    if properties or name:
-        catalog = LakeCatalog(
-            kind="pyiceberg", name=name or "dativo", properties={k: str(v) for k, v in (properties or {}).items()}
+@dataclass(frozen=True)
+class Choice:
+    """A list for all streams, or one for some of them."""
+
+    for_all: tuple[str, ...] = ()
+    by_stream: Mapping[str, tuple[str, ...]] | None = None
+
+    def of(self, stream: str) -> tuple[str, ...]:
+        """The list of one stream."""
+        return self.for_all if self.by_stream is None else self.by_stream.get(stream, ())
+
+
+def from_config(config: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
+    """Read a Singer configuration that fits CONFIG.
+
+    Raises:
+        TargetError: values that contradict each other; all of them are named.
+    """
+    problems: list[str] = []
+    template = config.get("table_template") or "{stream}"
+    if "{stream}" not in template or re.search(r"\{(?!stream\})|(?<!\{stream)\}", template):
+        problems.append(
+            f"table_template {template!r}: write {{stream}} where the stream's name goes, and no other braces"
         )
-    else:
-        catalog = LakeCatalog(kind="embedded", path=DEFAULT_LAKE)
+    method, every_s = config.get("load_method"), config.get("publish_every_s")
+    if method == "overwrite" and every_s:
+        problems.append(
+            "publish_every_s: a table that is overwritten becomes visible as a whole; take one of the two out"
+        )
+    if method == "append-only" and config.get("hard_delete"):
+        problems.append("hard_delete: a row that was appended cannot be found again; use load_method upsert")
+    catalog = _catalog(config, os.environ if environ is None else environ, problems)
+    if problems:
+        raise TargetError("settings of target-iceberg: " + "; ".join(problems), "configuration")
     return Settings(
         load_plan=config.get("load_plan") or None,
         catalog=catalog,
         namespace=tuple(str(config.get("default_target_schema") or "default").split(".")),
-        load_method=config.get("load_method"),
+        table_template=template,
+        load_method=method,
         violations=config.get("violations") or "strict",
         target_file_size_bytes=int(config.get("parquet_target_size_mb") or 128) << 20,
+        hard_delete=bool(config.get("hard_delete")),
+        add_record_metadata=bool(config.get("add_record_metadata")),
+        publish_every_s=every_s,
+        partition_by=_choice(config.get("partition_by")),
+        sort_by=_choice(config.get("sort_by")),
     )
+
+
+def _choice(value: Any) -> Choice:
+    if isinstance(value, dict):
+        return Choice(by_stream={stream: tuple(expressions) for stream, expressions in value.items()})
+    return Choice(tuple(value or ()))
+
+
+def _catalog(config: Mapping[str, Any], environ: Mapping[str, str], problems: list[str]) -> LakeCatalog:
+    properties, name = config.get("catalog"), config.get("catalog_name")
+    if not properties and not name:
+        named = {m[1].lower() for key in environ if (m := _CATALOG_VARIABLE.fullmatch(key))}
+        if len(named) > 1:
+            problems.append(
+                f"catalog_name: the environment describes {', '.join(sorted(named))}; say which one is meant"
+            )
+        name = next(iter(named), None)
+    if properties or name:
+        texts = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in (properties or {}).items()}
+        return LakeCatalog(kind="pyiceberg", name=name or "dativo", properties=texts)
+    return LakeCatalog(kind="embedded", path=DEFAULT_LAKE)

@@ -5,6 +5,7 @@ The engine plugs into the SDK's message reader, the seam that replaces the readi
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -31,6 +32,7 @@ class _EngineReader(GenericSingerReader[bytes]):
         file_input: IO[Any] | None,
         callbacks: dict[str, Callable[[dict[str, Any]], None]],  # noqa: ARG002  the SDK's sinks are not used
     ) -> Counter[str]:
+        logging.getLogger("pyiceberg").setLevel(logging.WARNING)  # it tells of each file system that it opens
         settings = target_settings.from_config(self.target.config)
         with owned_stdout() as out:
             counts = execute(settings, file_input or self.default_input, Ledger(out))

@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from target_iceberg.errors import TargetError
-from target_iceberg.load_plan import StreamPlan
+from target_iceberg.load_plan import RECORD_METADATA, StreamPlan
+from target_iceberg.schema_rules import rules_of
 from target_iceberg.types import column_from_json_schema
 
 if TYPE_CHECKING:
@@ -33,22 +34,31 @@ def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, .
     missing = [k for k in key if k not in properties]
     if missing:
         raise TargetError(f"stream {stream}: key properties {', '.join(missing)} are not in its SCHEMA", "source")
+    required = {*key, *(schema.get("required") or ())}
     columns = tuple(
-        column_from_json_schema(n, s if isinstance(s, dict) else {}, n in key) for n, s in properties.items()
+        column_from_json_schema(n, s if isinstance(s, dict) else {}, n in required) for n, s in properties.items()
     )
+    rules = rules_of(stream, schema, columns)
+    if defaults.add_record_metadata:
+        columns += tuple(c for c in RECORD_METADATA if c.name not in properties)
     method = defaults.load_method or ("upsert" if key else "append-only")
     if method == "upsert" and not key:
         method = "append-only"
     # Nessie and URIs give these characters a meaning of their own in a table name.
-    table = re.sub(r"[@#?:%/\\\x00-\x1f]", "_", stream)
+    table = re.sub(r"[@#?:%/\\\x00-\x1f]", "_", defaults.table_template.replace("{stream}", stream))
     return StreamPlan(
         stream=stream,
         namespace=defaults.namespace,
         table=table,
         columns=columns,
         key=key,
+        rules=rules,
         write_mode=_WRITE_MODES[method],
         evolution="relaxed",
+        partition_by=defaults.partition_by.of(stream),
+        sort_by=defaults.sort_by.of(stream),
+        record_metadata=defaults.add_record_metadata,
+        hard_delete=defaults.hard_delete,
         target_file_size_bytes=defaults.target_file_size_bytes,
         adopt=True,
         at_least_once=True,

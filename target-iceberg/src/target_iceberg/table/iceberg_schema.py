@@ -127,17 +127,22 @@ def _small(field: pa.Field) -> pa.Field:
     return field.with_type(_small_type(field.type))
 
 
+def _member(field: pa.Field) -> pa.Field:
+    # Below a struct that is NULL there is nothing, whatever must be there below one that is not.
+    return _small(field).with_nullable(True)
+
+
 def _small_type(t: pa.DataType) -> pa.DataType:
     if pa.types.is_large_string(t):
         return pa.string()
     if pa.types.is_large_binary(t):
         return pa.binary()
     if pa.types.is_struct(t):
-        return pa.struct([_small(t.field(i)) for i in range(t.num_fields)])
+        return pa.struct([_member(t.field(i)) for i in range(t.num_fields)])
     if pa.types.is_large_list(t) or pa.types.is_list(t):
-        return pa.list_(_small(t.value_field))
+        return pa.list_(_member(t.value_field))
     if pa.types.is_map(t):
-        return pa.map_(_small(t.key_field), _small(t.item_field))
+        return pa.map_(_small(t.key_field), _member(t.item_field))
     return t
 
 

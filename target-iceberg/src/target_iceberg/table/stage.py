@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.io import load_file_io
+from pyiceberg.table import CreateTableTransaction, StagedTable
+from pyiceberg.table.locations import load_location_provider
+from pyiceberg.table.metadata import new_table_metadata
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
+
 from target_iceberg.errors import TargetError
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
@@ -59,17 +66,36 @@ class Lakehouse:
             location = "/".join((warehouse_of(self.settings), *plan.namespace, plan.table))
         else:
             ensure_namespace(self.catalog, plan.namespace)
+        spec, properties = partition_spec(schema, plan.partition_by), {**plan.properties, **BASE_PROPERTIES}
+        identifier = (*plan.namespace, plan.table)
+        if len(plan.namespace) > 1 and isinstance(self.catalog, SqlCatalog):
+            return _nested(self.catalog, identifier, schema, location, spec, properties)
         return self.catalog.create_table_transaction(
-            (*plan.namespace, plan.table),
-            schema,
-            location=location,
-            partition_spec=partition_spec(schema, plan.partition_by),
-            properties={**plan.properties, **BASE_PROPERTIES},
+            identifier, schema, location=location, partition_spec=spec, properties=properties
         )
 
     def bookmark(self, metadata: TableMetadata, stream: str) -> Bookmark | None:
         """The bookmark of one of the job's streams that is in force in a table."""
         return bookmarks.read(metadata, self.tenant, self.job, stream)
+
+
+def _nested(
+    catalog: SqlCatalog,
+    identifier: tuple[str, ...],
+    schema: Schema,
+    location: str | None,
+    spec: PartitionSpec,
+    properties: dict[str, str],
+) -> Transaction:
+    """A transaction that makes a table below several namespaces, which PyIceberg's SQL catalog can hold but not begin."""
+    where = location or "/".join((catalog.properties.get("warehouse", "").rstrip("/"), *identifier))
+    metadata = new_table_metadata(
+        location=where, schema=schema, partition_spec=spec, sort_order=UNSORTED_SORT_ORDER, properties=properties
+    )
+    file = load_location_provider(where, properties).new_table_metadata_file_location()
+    io = load_file_io({**catalog.properties, **properties}, file)
+    staged = StagedTable(identifier=identifier, metadata=metadata, metadata_location=file, io=io, catalog=catalog)
+    return CreateTableTransaction(staged)
 
 
 @dataclass
