@@ -21,8 +21,6 @@ FILE_COLUMNS = (
     Column(name="_sdc_source_file", type="string", doc="File that the row came from."),
     Column(name="_sdc_source_lineno", type="long", doc="Its record in that file; a header is record 1."),
 )
-INGEST_DATE = "ingest_date"
-"""Partitioning by it is a word of older contracts for a column that no source has."""
 MEGABYTE = 1 << 20
 
 
@@ -80,11 +78,6 @@ def notices(job: ResolvedJob) -> list[str]:
         )
     if kind != "nessie" and job.target.branch is not None:
         said.append(f"target.branch {job.target.branch} is ignored: this lake catalog has no branches")
-    said += [
-        f"{item.contract.name} is not partitioned by ingest_date: when rows were loaded stands in the snapshots"
-        for item in job.source.objects
-        if INGEST_DATE in item.contract.target.partitioning
-    ]
     return said
 
 
@@ -133,7 +126,8 @@ def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan
         evolution=_evolution(job, contract),
         record_metadata=target.add_record_metadata,
         hard_delete=target.hard_delete,
-        partition_by=tuple(p for p in contract.target.partitioning if p != INGEST_DATE),
+        partition_by=contract.target.partitioning,
+        ingest_date=_fills_ingest_date(contract),
         properties=_properties(contract),
         target_file_size_bytes=(target.target_file_size_mb or 128) * MEGABYTE,
         fingerprint=fingerprint(job, item),
@@ -148,8 +142,15 @@ def _columns(job: ResolvedJob, contract: Contract) -> tuple[Column, ...]:
     ours: tuple[Column, ...] = FILE_COLUMNS if reads_files(job) else ()
     if job.target.add_record_metadata:
         ours += load_plan.RECORD_METADATA
+    if _fills_ingest_date(contract):
+        ours += (Column(name=load_plan.INGEST_DATE, type="date", doc="Day (UTC) of the run that loaded the row."),)
     there = set(contract.column_names)
     return (*contract.columns, *(c for c in ours if c.name not in there))
+
+
+def _fills_ingest_date(contract: Contract) -> bool:
+    """Partitioned by a column that no source has."""
+    return load_plan.INGEST_DATE in contract.target.partitioning and load_plan.INGEST_DATE not in contract.column_names
 
 
 def _evolution(job: ResolvedJob, contract: Contract) -> load_plan.EvolutionMode:

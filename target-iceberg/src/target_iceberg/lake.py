@@ -241,7 +241,7 @@ def preflight(plan: LoadPlan) -> Preflight:
                 continue
             held[stream.stream] = lake.bookmark(table.metadata, stream.stream)
             refuse_write_mode(lake, stream, table.metadata, held[stream.stream])
-            if found := evolve.refuse_or_list(stream, table.schema()):
+            if found := evolve.refuse_or_list(stream, table.metadata):
                 changes[address(stream)] = found
     if all(s.write_mode == "replace" for s in plan.streams):
         return Preflight(state={}, bookmarks=held, changes=changes)

@@ -78,6 +78,10 @@ RECORD_METADATA = (
 """Columns of the Singer SDK that `record_metadata` adds to a table."""
 
 
+INGEST_DATE = "ingest_date"
+"""Column with the day (UTC) of the run, for partitioning."""
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One data rule. Row rules judge a record, table rules judge what a run has staged."""
 
@@ -128,6 +132,8 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Order of rows within a data file: column, or `column desc`; NULLs come last."""
     record_metadata: bool = False
     """The target fills those of RECORD_METADATA that are among the columns."""
+    ingest_date: bool = False
+    """The target fills the column of this name."""
     hard_delete: bool = False
     """A row that the source deleted leaves the table; otherwise it stays, with _sdc_deleted_at set. Not in append."""
     content_digest: bool = False

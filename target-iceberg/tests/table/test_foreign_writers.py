@@ -197,3 +197,15 @@ def test_a_table_made_anew_meanwhile_does_not_get_the_rows_of_a_run_for_the_old_
     with pytest.raises(RetryableError):
         bench.publish(staged)
     assert bench.ids() == []
+
+
+def test_partitioning_that_somebody_changes_meanwhile_is_a_conflict(bench: Any) -> None:
+    bench.load(bench.plan(), bench.rows([1]))
+    staged = bench.stage(bench.plan(), bench.rows([2]))
+    with table(bench).update_spec() as spec:
+        spec.add_field("id", "bucket[2]")
+    with pytest.raises(RetryableError, match="partitioning") as e:
+        bench.publish(staged)
+    assert e.value.failure_class == "conflict"
+    bench.load(bench.plan(), bench.rows([2]))  # the next run goes by the new one
+    assert bench.ids() == [1, 2]

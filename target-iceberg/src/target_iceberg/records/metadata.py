@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from target_iceberg.load_plan import DELETED_AT, RECORD_METADATA, TABLE_VERSION
+from target_iceberg.load_plan import DELETED_AT, INGEST_DATE, RECORD_METADATA, TABLE_VERSION
 
 if TYPE_CHECKING:
     from target_iceberg.load_plan import StreamPlan
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ENVELOPE_FIELDS = {"_sdc_extracted_at": "time_extracted", TABLE_VERSION: "version"}
 """Column -> field of the RECORD message that it is taken from, unless the record itself carries the column."""
 _STARTED_MS = time.time_ns() // 1_000_000
+_MS_PER_DAY = 86_400_000
 _INSTANT = pa.timestamp("us", tz="UTC")
 
 
@@ -26,12 +27,14 @@ class RecordMetadata:
     """Fills the metadata columns of one stream's tables.
 
     Args:
-        plan: of the stream; without `record_metadata` nothing is filled.
+        plan: of the stream; what neither `record_metadata` nor `ingest_date` asks for is not filled.
     """
 
     def __init__(self, plan: StreamPlan) -> None:
         names = {c.name for c in plan.columns} if plan.record_metadata else set()
         self._names = names & {c.name for c in RECORD_METADATA}
+        if plan.ingest_date:
+            self._names |= {INGEST_DATE}
 
     def filled(self, table: pa.Table) -> pa.Table:
         """The table with what this process knows: when rows came, and in which order chunks did."""
@@ -43,6 +46,7 @@ class RecordMetadata:
             "_sdc_batched_at": pa.scalar(now_us, _INSTANT),
             "_sdc_sequence": pa.scalar(now_us // 1_000, pa.int64()),
             "_sdc_sync_started_at": pa.scalar(_STARTED_MS, pa.int64()),
+            INGEST_DATE: pa.scalar(_STARTED_MS // _MS_PER_DAY, pa.date32()),
         }
         for name, value in known.items():
             if name in self._names:

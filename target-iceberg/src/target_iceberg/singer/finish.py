@@ -17,6 +17,7 @@ from target_iceberg.singer.log import event
 from target_iceberg.singer.unwanted import unwanted_rows
 from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
+from target_iceberg.table.deletes import Positions
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.publisher import StreamPublish, publish_table
 from target_iceberg.table.rejects_table import COLUMNS, SUFFIX, publish_rejects
@@ -77,7 +78,7 @@ class Finish:
         passing("rejects_published")
         self._publish(wanted)
         for sink in run.sinks.values():
-            sink.discard_tombstones()
+            sink.clean_up()
         rejected = any(s.counts.rejected for s in run.sinks.values())
         self.outcome = "partial" if rejected else "published" if wanted else "unchanged"
         return self.outcome
@@ -121,6 +122,8 @@ class Finish:
             report.notices.append(
                 f"{unwanted.withheld} rows after the tap's last STATE are held back; the next run reads them again"
             )
+        if plan.sort_by and files:
+            files, unwanted.positions = sink.sort(files, unwanted.positions), Positions()
         state = self._state_of(plan.stream)
         return StreamPublish(
             sink.stage,

@@ -78,7 +78,7 @@ CONFIG: dict[str, Any] = {
             "items": {"type": "string"},
             "additionalProperties": {"type": "array", "items": {"type": "string"}},
             "description": "How tables are partitioned: a list of column, day(column), month(column), year(column), "
-            "hour(column), bucket(16, column), truncate(4, column), _sdc_ingest_date; or an object with such a list for some streams.",
+            "hour(column), bucket(16, column), truncate(4, column), ingest_date (the day of the run); or an object with such a list for some streams.",
         },
         "sort_by": {
             "type": ["array", "object", "null"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from target_iceberg.stages import passing
 from target_iceberg.table.deletes import SOURCE_FILE
 from target_iceberg.table.journal import SinkCounts, StreamCheckpoint, file_entry
 from target_iceberg.table.lake_catalog import lake_errors
+from target_iceberg.table.sorting import sorted_file
 from target_iceberg.table.stage import address
 from target_iceberg.table.tombstones import UNPARTITIONED, Tombstones
 from target_iceberg.table.writer import DataFileWriter
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from target_iceberg.records.decode import Decoded
     from target_iceberg.records.rejects import RejectRow
     from target_iceberg.singer.messages import TapReject
+    from target_iceberg.table.deletes import Positions
     from target_iceberg.table.journal import Journal
     from target_iceberg.table.stage import Stage
     from target_iceberg.table.writer import StagedFile
@@ -91,6 +94,7 @@ class StreamSink:
         self._adopted: list[StagedFile] = []
         self._known_elsewhere: set[str] = set()
         self._listed: Counter[str] = Counter()
+        self._sorted: list[StagedFile] = []
         self._tombstones = Tombstones(run_id)
         self.adopt(plan, stage)
 
@@ -210,6 +214,24 @@ class StreamSink:
         with lake_errors(address(self.plan)):
             return [*self._adopted, *(f for w in self._writers for f in w.close())]
 
+    def sort(self, files: list[StagedFile], unwanted: Positions) -> list[StagedFile]:
+        """The wanted rows of staged files in the plan's order, file by file.
+
+        Raises:
+            TargetError: they cannot be written.
+        """
+        gone = {f.file_path: positions for f, positions in unwanted.by_file}
+        none = np.empty(0, np.int64)
+        for f in files:
+            path, stage, plan = f.data_file.file_path, self.stage, self.plan
+            with lake_errors(address(plan)):
+                made = sorted_file(
+                    stage.table, stage.schema, f, plan.sort_by, stage.sort_order_id, gone.get(path, none), self._run_id
+                )
+            if made is not None:
+                self._sorted.append(made)
+        return self._sorted
+
     def tombstones(self) -> list[StagedFile]:
         """Close the files with keys of deleted rows and return them.
 
@@ -223,11 +245,17 @@ class StreamSink:
         """Delete what was staged; no commit has been attempted with it. What a checkpoint names stays."""
         for w in self._writers:
             w.abort(self._known_elsewhere)
-        self.discard_tombstones()
-
-    def discard_tombstones(self) -> None:
-        """Delete the keys of deleted rows, which nothing refers to once the run has published or failed."""
         self._tombstones.abort(self._known_elsewhere)
+        for f in self._sorted:
+            with contextlib.suppress(OSError):
+                self.stage.table.io.delete(f.data_file.file_path)
+
+    def clean_up(self) -> None:
+        """Delete what a publish leaves behind: keys of deleted rows, and files of which sorted ones were made."""
+        self._tombstones.abort(self._known_elsewhere)
+        if self._sorted:
+            for w in self._writers:
+                w.abort(self._known_elsewhere)
 
     # -- checkpoints ------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from target_iceberg.errors import TargetError
-from target_iceberg.load_plan import RECORD_METADATA, StreamPlan
+from target_iceberg.load_plan import INGEST_DATE, RECORD_METADATA, Column, StreamPlan
 from target_iceberg.schema_rules import rules_of
 from target_iceberg.types import column_from_json_schema
 
@@ -41,6 +41,9 @@ def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, .
     rules = rules_of(stream, schema, columns)
     if defaults.add_record_metadata:
         columns += tuple(c for c in RECORD_METADATA if c.name not in properties)
+    has_date = INGEST_DATE in defaults.partition_by.of(stream) and INGEST_DATE not in properties
+    if has_date:
+        columns += (Column(name=INGEST_DATE, type="date"),)
     method = defaults.load_method or ("upsert" if key else "append-only")
     if method == "upsert" and not key:
         method = "append-only"
@@ -59,6 +62,7 @@ def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, .
         sort_by=defaults.sort_by.of(stream),
         record_metadata=defaults.add_record_metadata,
         hard_delete=defaults.hard_delete,
+        ingest_date=has_date,
         target_file_size_bytes=defaults.target_file_size_bytes,
         adopt=True,
         at_least_once=True,

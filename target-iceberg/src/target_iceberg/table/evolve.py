@@ -9,14 +9,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pyiceberg.exceptions import ResolveError, ValidationError
+from pyiceberg.table.sorting import NullOrder, SortDirection
+from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DecimalType, DoubleType, FloatType, IcebergType, IntegerType, LongType
 
 from target_iceberg.errors import TargetError
-from target_iceberg.table.iceberg_schema import iceberg_schema
+from target_iceberg.table.iceberg_schema import expressions_of, iceberg_schema, normalised, partition_spec
+from target_iceberg.table.sorting import sort_columns
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.table import Transaction
+    from pyiceberg.table.metadata import TableMetadata
 
     from target_iceberg.load_plan import Column, StreamPlan
 
@@ -77,13 +81,34 @@ def _widens(old: IcebergType, new: IcebergType) -> bool:
     )
 
 
-def refuse_or_list(plan: StreamPlan, schema: Schema) -> list[str]:
+def compare_layout(plan: StreamPlan, metadata: TableMetadata) -> list[str]:
+    """Lines of a diff of partitioning and sort order; a plan that says nothing of them agrees with any."""
+    lines = []
+    if plan.partition_by:
+        now = expressions_of(metadata.spec(), metadata.schema())
+        wanted = [normalised(e) for e in plan.partition_by]
+        if set(now) != set(wanted):
+            lines += [f"- partitioned by {', '.join(now) or 'nothing'}", f"+ partitioned by {', '.join(wanted)}"]
+    if plan.sort_by:
+        order = {o.order_id: o for o in metadata.sort_orders}[metadata.default_sort_order_id]
+        now = [
+            f"{metadata.schema().find_column_name(f.source_id)}{' desc' if f.direction == SortDirection.DESC else ''}"
+            for f in order.fields
+        ]
+        wanted = [f"{c}{' desc' if d else ''}" for c, d in sort_columns(plan.sort_by)]
+        if now != wanted:
+            lines += [f"- sorted by {', '.join(now) or 'nothing'}", f"+ sorted by {', '.join(wanted)}"]
+    return lines
+
+
+def refuse_or_list(plan: StreamPlan, metadata: TableMetadata) -> list[str]:
     """Changes a run would apply to a table, as diff lines.
 
     Raises:
         TargetError: the evolution mode does not allow the differences; the message holds the diff.
     """
-    found = compare(plan.columns, schema)
+    found = compare(plan.columns, metadata.schema())
+    found.safe += compare_layout(plan, metadata)
     forbidden = found.lines if plan.evolution == "strict" else found.unsafe
     if forbidden:
         where = ".".join((*plan.namespace, plan.table))
@@ -103,7 +128,7 @@ def refuse_or_list(plan: StreamPlan, schema: Schema) -> list[str]:
 def apply(transaction: Transaction, plan: StreamPlan) -> None:
     """Put the safe changes into a transaction, so that they land in one commit with the data."""
     schema = transaction.table_metadata.schema()
-    if not refuse_or_list(plan, schema):
+    if not refuse_or_list(plan, transaction.table_metadata):
         return
     existing = {f.name for f in schema.fields}
     # A column that comes to a table with rows is optional there; the contract's required is checked on each record.
@@ -122,6 +147,38 @@ def apply(transaction: Transaction, plan: StreamPlan) -> None:
         raise TargetError(
             f"table {where} cannot follow its contract: {e}; change the contract, or load into a new table", "evolution"
         ) from e
+    _apply_layout(transaction, plan)
+
+
+def _apply_layout(transaction: Transaction, plan: StreamPlan) -> None:
+    """Partitioning and sort order of the files to come; those that are there stay as they are."""
+    metadata = transaction.table_metadata
+    schema = metadata.schema()
+    wanted = partition_spec(schema, plan.partition_by)
+    now = {(f.source_id, str(f.transform)): f.name for f in metadata.spec().fields}
+    then = {(f.source_id, str(f.transform)): f for f in wanted.fields}
+    if plan.partition_by and set(now) != set(then):
+        with transaction.update_spec() as spec:
+            for field_key, name in now.items():
+                if field_key not in then:
+                    spec.remove_field(name)
+            taken = {f.name for s in metadata.partition_specs for f in s.fields}
+            for f in [f for field_key, f in then.items() if field_key not in now]:
+                column = schema.find_column_name(f.source_id)
+                assert column is not None
+                spec.add_field(column, f.transform, _free_name(f.name, taken))
+    if plan.sort_by and any("sorted by" in line for line in compare_layout(plan, transaction.table_metadata)):
+        with transaction.update_sort_order() as order:
+            for column, descending in sort_columns(plan.sort_by):
+                add = order.desc if descending else order.asc
+                add(column, IdentityTransform(), NullOrder.NULLS_LAST)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """Names of earlier partition fields are not used again: some readers know fields by name."""
+    while name in taken:
+        name += "_2"
+    return name
 
 
 def _optional(column: Column) -> Column:

@@ -182,3 +182,19 @@ def partition_spec(schema: Schema, partition_by: tuple[str, ...]) -> PartitionSp
             ) from e
         fields.append(PartitionField(source_id=source.field_id, field_id=1000 + i, transform=transform, name=name))
     return PartitionSpec(*fields)
+
+
+def normalised(expression: str) -> str:
+    """A partition expression in one spelling."""
+    column, _, transform = _transform(expression)
+    return _expression(column, transform)
+
+
+def expressions_of(spec: PartitionSpec, schema: Schema) -> list[str]:
+    """A partition spec as a load plan writes it."""
+    return [_expression(schema.find_column_name(f.source_id) or "?", f.transform) for f in spec.fields]
+
+
+def _expression(column: str, transform: Transform[Any, Any]) -> str:
+    word, _, number = str(transform).rstrip("]").partition("[")
+    return column if word == "identity" else f"{word}({number}, {column})" if number else f"{word}({column})"

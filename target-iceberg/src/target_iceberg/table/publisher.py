@@ -140,7 +140,7 @@ class _Attempt:
         for s in self._streams:
             for step in s.stage.steps:
                 evolve.apply(transaction, step)
-        self._require_same_table()
+        self._require_same_table(transaction)
         self._streams = [self._under_current_ids(s, transaction) for s in self._streams]
         return self._commit(transaction)
 
@@ -180,14 +180,20 @@ class _Attempt:
                     "overtaken",
                 )
 
-    def _require_same_table(self) -> None:
-        """Files staged for a table are not committed to another one that has taken its name."""
+    def _require_same_table(self, transaction: Transaction) -> None:
+        """Files staged for a table are not committed to another one that has taken its name, or under another spec."""
         uuid = None if self._table is None else str(self._table.metadata.table_uuid)
         for s in self._streams:
             if s.stage.table_existed and any(f.table_uuid != uuid for f in s.files):
                 raise RetryableError(
                     f"{address(s.plan)}: the table was dropped or made anew by somebody else while the run staged its "
                     "files; nothing was published, run again",
+                    "conflict",
+                )
+            if s.files and transaction.table_metadata.spec() != s.stage.spec:
+                raise RetryableError(
+                    f"{address(s.plan)}: somebody else has changed the partitioning while the run staged its files; "
+                    "nothing was published, run again",
                     "conflict",
                 )
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from target_iceberg.table.writer import StagedFile
 
 _BATCH_ROWS = 65_536
-_ONE_FILE = 1 << 62
+ONE_FILE = 1 << 62
+"""A size that no file reaches, for rewriting one file as one."""
 _STATISTICS = (
     "record_count",
     "column_sizes",
@@ -56,7 +57,7 @@ def rewritten(table: Table, schema: Schema, file: StagedFile, name: str) -> Stag
         name: begins the new file's name.
     """
     old = file.data_file
-    writer = DataFileWriter(table, schema, UNPARTITIONED_PARTITION_SPEC, _ONE_FILE, name)
+    writer = DataFileWriter(table, schema, UNPARTITIONED_PARTITION_SPEC, ONE_FILE, name)
     names = dict(
         zip(file_arrow_schema(sanitize_column_names(schema)).names, (f.name for f in schema.fields), strict=True)
     )
@@ -66,16 +67,22 @@ def rewritten(table: Table, schema: Schema, file: StagedFile, name: str) -> Stag
             known = [n for n in rows.column_names if n in names]
             writer.write(rows.select(known).rename_columns([names[n] for n in known]))
     (new,) = writer.close()
-    made = new.data_file
+    return dataclasses.replace(placed_as(new, file, file.data_file.sort_order_id), segments=file.segments)
+
+
+def placed_as(new: StagedFile, old: StagedFile, sort_order_id: int | None = None) -> StagedFile:
+    """A file that was written without regard to partitions, in the partition of the one whose rows it has."""
+    made, place = new.data_file, old.data_file
     placed = data_file(
         made.file_path,
         made.file_size_in_bytes,
-        old.partition,
-        old.spec_id,
+        place.partition,
+        place.spec_id,
         DataFileContent.DATA,
         {statistic: getattr(made, statistic) for statistic in _STATISTICS},
+        sort_order_id,
     )
-    return dataclasses.replace(new, data_file=placed, segments=file.segments)
+    return dataclasses.replace(new, data_file=placed)
 
 
 def in_place_of(positions: Positions, files: dict[str, DataFile]) -> Positions:

@@ -10,13 +10,13 @@ from pyiceberg.io import load_file_io
 from pyiceberg.table import CreateTableTransaction, StagedTable
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import new_table_metadata
-from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 
 from target_iceberg.errors import TargetError
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.iceberg_schema import iceberg_schema, partition_spec
 from target_iceberg.table.lake_catalog import ensure_namespace, lake_errors, load_table, warehouse_of
+from target_iceberg.table.sorting import sort_order
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table, Transaction
     from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.table.sorting import SortOrder
 
     from target_iceberg.load_plan import LakeCatalog, LoadPlan, StreamPlan
     from target_iceberg.table.bookmark import Bookmark
@@ -68,10 +69,11 @@ class Lakehouse:
             ensure_namespace(self.catalog, plan.namespace)
         spec, properties = partition_spec(schema, plan.partition_by), {**plan.properties, **BASE_PROPERTIES}
         identifier = (*plan.namespace, plan.table)
+        order = sort_order(schema, plan.sort_by)
         if len(plan.namespace) > 1 and isinstance(self.catalog, SqlCatalog):
-            return _nested(self.catalog, identifier, schema, location, spec, properties)
+            return _nested(self.catalog, identifier, schema, location, spec, order, properties)
         return self.catalog.create_table_transaction(
-            identifier, schema, location=location, partition_spec=spec, properties=properties
+            identifier, schema, location=location, partition_spec=spec, sort_order=order, properties=properties
         )
 
     def bookmark(self, metadata: TableMetadata, stream: str) -> Bookmark | None:
@@ -85,12 +87,13 @@ def _nested(
     schema: Schema,
     location: str | None,
     spec: PartitionSpec,
+    order: SortOrder,
     properties: dict[str, str],
 ) -> Transaction:
     """A transaction that makes a table below several namespaces, which PyIceberg's SQL catalog can hold but not begin."""
     where = location or "/".join((catalog.properties.get("warehouse", "").rstrip("/"), *identifier))
     metadata = new_table_metadata(
-        location=where, schema=schema, partition_spec=spec, sort_order=UNSORTED_SORT_ORDER, properties=properties
+        location=where, schema=schema, partition_spec=spec, sort_order=order, properties=properties
     )
     file = load_location_provider(where, properties).new_table_metadata_file_location()
     io = load_file_io({**catalog.properties, **properties}, file)
@@ -109,6 +112,7 @@ class Stage:
     table: Table
     schema: Schema
     spec: PartitionSpec
+    sort_order_id: int
     changes: list[str]
     steps: tuple[StreamPlan, ...] = ()
     """Every shape that the stream had in this run, oldest first; a publish applies them in this order, so that a table made
@@ -150,7 +154,7 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
         changes: list[str] = []
         if existed:
             refuse_write_mode(lake, plan, metadata, start)
-            changes = evolve.refuse_or_list(plan, metadata.schema())
+            changes = evolve.refuse_or_list(plan, metadata)
         for step in steps:
             evolve.apply(transaction, step)
         metadata = transaction.table_metadata
@@ -161,6 +165,7 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
             table=staged_table(transaction),
             schema=metadata.schema(),
             spec=metadata.spec(),
+            sort_order_id=metadata.default_sort_order_id,
             changes=changes,
             steps=steps,
         )

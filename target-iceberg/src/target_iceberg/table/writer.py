@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import (
-    _determine_partitions,
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
@@ -23,6 +23,7 @@ from pyiceberg.typedef import Record
 
 from target_iceberg.table.iceberg_schema import column_paths, file_arrow_schema
 from target_iceberg.table.parquet_options import writer_options
+from target_iceberg.table.partitions import MANY_PARTITIONS, Spill, by_partition
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -35,6 +36,8 @@ ROW_GROUP_BYTES = 32 << 20
 """Arrow bytes of one row group; what one open file may hold in memory."""
 MAX_BUFFERED_BYTES = 96 << 20
 """Arrow bytes that all open files of a table may hold together (many partitions)."""
+_TABLE_BYTES = 1_000
+"""What a table and each of its columns cost besides their values, which counts where partitions are many and small."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +63,31 @@ class StagedFile:
 
 @dataclass
 class _OpenFile:
-    path: str
     key: Any
-    stream: Any
+    path: str | None = None
+    stream: Any = None
     writer: pq.ParquetWriter | None = None
-    buffer: list[pa.Table] = field(default_factory=list)
+    buffer: list[tuple[int, pa.Table]] = field(default_factory=list)
+    """(ordinal of the first row, rows)."""
     buffered_bytes: int = 0
     segments: list[tuple[int, int]] = field(default_factory=list)
     bytes_ratio: float = 0.35
     """Bytes on disk per Arrow byte, learnt from the last row group."""
 
     @property
+    def bytes_written(self) -> int:
+        return 0 if self.stream is None else int(self.stream.tell())
+
+    @property
     def expected_bytes(self) -> float:
-        return float(self.stream.tell() + self.buffered_bytes * self.bytes_ratio)
+        return self.bytes_written + self.buffered_bytes * self.bytes_ratio
+
+    def note(self, ordinal: int, rows: int) -> None:
+        """Rows go to the file in this order."""
+        if self.segments and sum(self.segments[-1]) == ordinal:
+            self.segments[-1] = (self.segments[-1][0], self.segments[-1][1] + rows)
+        else:
+            self.segments.append((ordinal, rows))
 
 
 class DataFileWriter:
@@ -112,6 +127,7 @@ class DataFileWriter:
         self._path_ids = parquet_path_to_id_mapping(file_schema)
         self._options: dict[str, Any] | None = None
         self._open: dict[Any, _OpenFile] = {}
+        self._spill: Spill | None = None
         self._count = 0
 
     @property
@@ -123,7 +139,7 @@ class DataFileWriter:
     def bytes_on_disk(self) -> int:
         """Bytes of all files, open ones as far as flushed."""
         closed = sum(int(f.data_file.file_size_in_bytes) for f in self.files)
-        return closed + sum(int(o.stream.tell()) for o in self._open.values())
+        return closed + sum(o.bytes_written for o in self._open.values())
 
     def write(self, table: pa.Table, at: int | None = None) -> None:
         """Take rows; columns by name in any order, absent ones become NULL.
@@ -143,17 +159,20 @@ class DataFileWriter:
         if self.spec.is_unpartitioned():
             self._append(None, table, ordinal)
         else:
-            for part in _determine_partitions(self.spec, self.schema, table.rename_columns(self._names)):
-                rows = part.arrow_table_partition
-                self._append(part.partition_key, rows.rename_columns(self._arrow_schema.names), ordinal)
+            for key, rows in by_partition(self.spec, self.schema, table.rename_columns(self._names)):
+                self._append(key, rows.rename_columns(self._arrow_schema.names), ordinal)
                 ordinal += rows.num_rows
         while sum(o.buffered_bytes for o in self._open.values()) > MAX_BUFFERED_BYTES:
-            self._flush(max(self._open.values(), key=lambda o: o.buffered_bytes))
+            if len(self._open) > MANY_PARTITIONS:
+                self._put_aside()
+            else:
+                self._flush(max(self._open.values(), key=lambda o: o.buffered_bytes))
 
     def close(self) -> list[StagedFile]:
         """Close all files and return them, in the order in which they were opened."""
-        for key in list(self._open):
-            self._close(key)
+        for partition in list(self._open):
+            self._close(partition)
+        self._end_spill()
         self.files.sort(key=lambda f: f.segments[0])
         return self.files
 
@@ -163,11 +182,13 @@ class DataFileWriter:
         Args:
             keep: paths that somebody else may know.
         """
-        paths = [f.data_file.file_path for f in self.files] + [o.path for o in self._open.values()]
-        for o in self._open.values():
+        begun = [o for o in self._open.values() if o.path is not None]
+        paths = [f.data_file.file_path for f in self.files] + [o.path for o in begun if o.path]
+        for o in begun:
             with contextlib.suppress(OSError):
                 o.stream.close()
         self._open.clear()
+        self._end_spill()
         self.files = []
         for path in paths:
             if path not in keep:
@@ -188,44 +209,76 @@ class DataFileWriter:
         partition = None if key is None else key.partition
         o = self._open.get(partition)
         if o is None:
-            o = self._open[partition] = self._new_file(key)
-        o.buffer.append(table)
-        if o.segments and sum(o.segments[-1]) == ordinal:
-            o.segments[-1] = (o.segments[-1][0], o.segments[-1][1] + table.num_rows)
-        else:
-            o.segments.append((ordinal, table.num_rows))
-        o.buffered_bytes += table.nbytes
-        if o.buffered_bytes >= ROW_GROUP_BYTES or o.expected_bytes >= self._target_bytes:
-            self._flush(o)
-            if o.stream.tell() >= self._target_bytes * 0.9:
-                self._close(partition)
+            o = self._open[partition] = _OpenFile(key)
+        self._take(partition, o, table, ordinal)
 
-    def _new_file(self, key: Any) -> _OpenFile:
-        path = self._locations.new_data_location(f"{self._name}-{self._count:05d}.parquet", key)
-        self._count += 1
-        return _OpenFile(path, key, self._io.new_output(path).create(overwrite=True))
+    def _take(self, partition: Any, o: _OpenFile, table: pa.Table, ordinal: int) -> None:
+        o.buffer.append((ordinal, table))
+        o.buffered_bytes += table.nbytes + _TABLE_BYTES * (1 + table.num_columns)
+        if o.buffered_bytes >= ROW_GROUP_BYTES or o.expected_bytes >= self._target_bytes:
+            if self._spill is not None and o.stream is None and len(self._open) > MANY_PARTITIONS:
+                return  # its turn comes when all rows of the partition are known
+            self._flush(o)
+            if o.bytes_written >= self._target_bytes * 0.9:
+                self._finish(o)
+                del self._open[partition]
 
     def _flush(self, o: _OpenFile) -> None:
+        """Write what a file has buffered as one row group."""
         if not o.buffer:
             return
-        table = pa.concat_tables(o.buffer)
+        table = pa.concat_tables([rows for _, rows in o.buffer])
         if o.writer is None:
             if self._options is None:
                 self._options = writer_options(table)
+            o.path = self._locations.new_data_location(f"{self._name}-{self._count:05d}.parquet", o.key)
+            self._count += 1
+            o.stream = self._io.new_output(o.path).create(overwrite=True)
             o.writer = pq.ParquetWriter(o.stream, self._arrow_schema, store_decimal_as_integer=True, **self._options)
         before = o.stream.tell()
         o.writer.write_table(table, row_group_size=table.num_rows)
         o.bytes_ratio = max(0.01, (o.stream.tell() - before) / max(1, o.buffered_bytes))
+        for ordinal, rows in o.buffer:
+            o.note(ordinal, rows.num_rows)
         o.buffer, o.buffered_bytes = [], 0
 
+    def _put_aside(self) -> None:
+        if self._spill is None:
+            self._spill = Spill()
+        waiting = {partition: o for partition, o in self._open.items() if o.buffer}
+        self._spill.add({partition: o.buffer for partition, o in waiting.items()})
+        for o in waiting.values():
+            o.buffer, o.buffered_bytes = [], 0
+
+    def _end_spill(self) -> None:
+        if self._spill is not None:
+            self._spill.close()
+            self._spill = None
+
     def _close(self, partition: Any) -> None:
-        o = self._open[partition]
+        """Write what was put aside for a partition and what is buffered, and close its file."""
+        o = self._open.pop(partition)
+        rest, o.buffer, o.buffered_bytes = o.buffer, [], 0
+        aside = () if self._spill is None else self._spill.take(partition)
+        for ordinal, rows in itertools.chain(aside, rest):
+            o.buffer.append((ordinal, rows))
+            o.buffered_bytes += rows.nbytes
+            if o.buffered_bytes >= ROW_GROUP_BYTES or o.expected_bytes >= self._target_bytes:
+                self._flush(o)
+                if o.bytes_written >= self._target_bytes * 0.9:
+                    self._finish(o)
+                    o = _OpenFile(o.key)
         self._flush(o)
-        assert o.writer is not None  # a file is opened by its first rows
+        if o.writer is not None:
+            self._finish(o)
+
+    def _finish(self, o: _OpenFile) -> None:
+        """Close a file, all of whose rows are written."""
+        assert o.writer is not None
+        assert o.path is not None
         o.writer.close()
         size = o.stream.tell()
         o.stream.close()
-        del self._open[partition]
         statistics = data_file_statistics_from_parquet_metadata(
             o.writer.writer.metadata, self._statistics, self._path_ids
         )
@@ -247,7 +300,13 @@ class DataFileWriter:
 
 
 def data_file(
-    path: str, size: int, partition: Record, spec_id: int, content: DataFileContent, statistics: dict[str, Any]
+    path: str,
+    size: int,
+    partition: Record,
+    spec_id: int,
+    content: DataFileContent,
+    statistics: dict[str, Any],
+    sort_order_id: int | None = None,
 ) -> DataFile:
     """Manifest entry of a Parquet file."""
     file = DataFile.from_args(
@@ -256,7 +315,7 @@ def data_file(
         file_format=FileFormat.PARQUET,
         partition=partition,
         file_size_in_bytes=size,
-        sort_order_id=None,
+        sort_order_id=sort_order_id,
         equality_ids=None,
         key_metadata=None,
         **statistics,
