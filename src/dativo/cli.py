@@ -183,6 +183,17 @@ def table_show(address: str, limit: int, output: str) -> int:
     return show_table(address, limit=limit, output_format=output)
 
 
+@table.command("verify")
+@click.argument("address")
+@click.argument("snapshot", type=int, required=False)
+@_json
+def table_verify(address: str, snapshot: int | None, output: str) -> int:
+    """Compare the files of a snapshot, or of the newest with a receipt, with that receipt."""
+    from dativo.commands.table import verify_table
+
+    return verify_table(address, snapshot, output_format=output)
+
+
 @cli.group()
 def state() -> None:
     """Bookmarks of jobs; JOB is a job file or tenant/job."""

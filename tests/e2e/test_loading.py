@@ -210,3 +210,15 @@ def test_contract_infer_writes_what_the_next_run_accepts(small: Any) -> None:
     assert "7 columns" in done.stdout
     assert small.run("customers")["published"] == 120
     small.dativo("contract", "infer", "demo/customers", code=2)
+
+
+def test_a_changed_file_is_found_by_its_receipt(small: Any) -> None:
+    small.run()
+    done = small.dativo("table", "verify", "demo/shop.orders")
+    assert "as its receipt says" in done.stdout
+    (file,) = [p for p in (small.root / "lake").rglob("*.parquet") if "/orders/" in str(p)]
+    whole = file.read_bytes()
+    file.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
+    document = json.loads(small.dativo("table", "verify", "demo/shop.orders", "--format", "json", code=1).stdout)
+    assert "at least one was changed" in document["problems"][0]
+    assert document["files"] == 1

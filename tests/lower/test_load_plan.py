@@ -132,3 +132,22 @@ def test_a_plan_survives_being_written_and_read(make_job: Any, make_database_job
         file = tmp_path / "plan.json"
         file.write_bytes(load_plan.dump(lower(job)))
         assert load_plan.read(file) == lower(job)
+
+
+def test_a_table_says_what_its_contract_says_of_it(make_job: Any, make_contract: Any) -> None:
+    contract = make_contract(
+        governance={"owner": "team-x", "contact": {"mail": "x@example.com"}},
+        finops={"cost_center": "42", "tags": ["a", "b"]},
+        compliance={"classification": "internal"},
+        classification={"email": "PII"},
+    )
+    job = make_job(finops={"cost_center": "43"}, governance={"owner": "team-y"}, source__objects=objects(contract))
+    properties = lower(job).streams[0].properties
+    assert properties["asset.name"] == contract.name
+    assert properties["asset.version"] == contract.version
+    assert properties["governance.owner"] == "team-y"
+    assert properties["governance.contact.mail"] == "x@example.com"
+    assert properties["finops.cost_center"] == "43"
+    assert properties["finops.tags"] == '["a", "b"]'
+    assert properties["classification.default"] == "internal"
+    assert properties["classification.fields"] == '{"email": "PII"}'

@@ -104,6 +104,34 @@ def show_table(address: str, *, limit: int, output_format: str) -> int:
     return 0
 
 
+def verify_table(address: str, snapshot_id: int | None, *, output_format: str) -> int:
+    """Read the files that a snapshot added and compare them with its receipt; 1 when they differ."""
+    tenant, slash, name = address.rpartition("/")
+    with lake_problems():
+        owner, table = _find(tenant if slash else None, name)
+        found = table.verify(snapshot_id)
+    if output_format == "json":
+        print_json(
+            {
+                "table": f"{owner}/{table.address}",
+                "snapshot_id": found.snapshot_id,
+                "run_id": found.run_id,
+                "files": found.files,
+                "bytes": found.size_bytes,
+                "problems": found.problems,
+            }
+        )
+    else:
+        what = f"{owner}/{table.address}, snapshot {found.snapshot_id} of run {found.run_id or '-'}"
+        if not found.problems:
+            click.echo(f"{what}: {found.files} files, {found.size_bytes:,} bytes, as its receipt says")
+        for problem in found.problems:
+            click.echo(f"{what}: {problem}", err=True)
+        if found.problems:
+            click.echo("restore the files, or load the rows again: dativo run --full-refresh --config <job>", err=True)
+    return 1 if found.problems else 0
+
+
 def _find(tenant: str | None, name: str) -> tuple[str, LakeTable]:
     """The one table of that address.
 

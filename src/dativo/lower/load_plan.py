@@ -14,6 +14,8 @@ from target_iceberg import load_plan
 from target_iceberg.load_plan import Column, LoadPlan, Rejects, StreamPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dativo.config.model.contract import Contract
     from dativo.config.model.resolved import ResolvedJob, SourceObject
 
@@ -127,8 +129,9 @@ def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan
         record_metadata=target.add_record_metadata,
         hard_delete=target.hard_delete,
         partition_by=contract.target.partitioning,
+        sort_by=contract.target.sort_by,
         ingest_date=_fills_ingest_date(contract),
-        properties=_properties(contract),
+        properties=_properties(job, contract),
         target_file_size_bytes=(target.target_file_size_mb or 128) * MEGABYTE,
         fingerprint=fingerprint(job, item),
         contract=load_plan.Contract(name=contract.name, version=contract.version, digest=contract.digest),
@@ -163,13 +166,38 @@ def _evolution(job: ResolvedJob, contract: Contract) -> load_plan.EvolutionMode:
             return "strict"
 
 
-def _properties(contract: Contract) -> dict[str, str]:
-    owner = contract.governance.get("owner")
-    properties = {
+def _properties(job: ResolvedJob, contract: Contract) -> dict[str, str]:
+    """What the table says of itself to whoever finds it in the lake catalog."""
+    governance = contract.governance | job.governance
+    owner = governance.get("owner")
+    said: dict[str, Any] = {
         "comment": contract.description,
         "dativo.contract": contract.name,
+        "dativo.contract-version": contract.version,
         "dativo.domain": contract.domain,
         "dativo.owner": owner if isinstance(owner, str) else None,
-        "dativo.retention-days": None if contract.retention_days is None else str(contract.retention_days),
+        "dativo.retention-days": contract.retention_days,
+        "asset.name": contract.name,
+        "asset.version": contract.version,
+        "asset.object": contract.object,
+        "asset.source-type": contract.source_type,
+        "asset.domain": contract.domain,
+        "asset.status": contract.status,
+        "classification.default": contract.compliance.get("classification"),
+        "classification.fields": dict(sorted(contract.classification.items())) or None,
+        **_flat("governance", governance),
+        **_flat("finops", contract.finops | job.finops),
     }
-    return {name: value for name, value in properties.items() if value}
+    return {name: _text(value) for name, value in said.items() if value not in (None, "", [], {})}
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`governance: {owner: x, contact: {mail: y}}` as governance.owner and governance.contact.mail."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(f"{prefix}.{key}", value) if isinstance(value, dict) else {f"{prefix}.{key}": value}
+    return found
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)

@@ -18,6 +18,7 @@ from target_iceberg.table.journal import journal_of
 from target_iceberg.table.lake_catalog import lake_errors, load_table, open_catalog
 from target_iceberg.table.orphans import Orphans, find_orphans
 from target_iceberg.table.publisher import reset_bookmark
+from target_iceberg.table.receipt import Verification, newest_receipt, verify_files
 from target_iceberg.table.stage import Lakehouse, address, read_bookmarks, refuse_write_mode
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "RetryableError",
     "SnapshotInfo",
     "TargetError",
+    "Verification",
     "bookmarks_of",
     "clean",
     "open_lake",
@@ -122,6 +124,21 @@ class LakeTable:
         """The snapshot that readers see."""
         snapshot = self._table.current_snapshot()
         return None if snapshot is None else _snapshot(snapshot)
+
+    def verify(self, snapshot_id: int | None = None) -> Verification:
+        """Compare the data files that a snapshot added with its receipt.
+
+        Args:
+            snapshot_id: None: the newest that carries a receipt.
+
+        Raises:
+            TargetError: the table has no receipt, or its manifests cannot be read.
+        """
+        with lake_errors(self.address):
+            wanted = snapshot_id if snapshot_id is not None else newest_receipt(self._table)
+            if wanted is None:
+                raise TargetError(f"{self.address} has no snapshot with a receipt to compare with", "refused")
+            return verify_files(self._table, wanted)
 
     def files(self) -> list[tuple[str, int, int]]:
         """Data files of the current snapshot: path, bytes, records."""

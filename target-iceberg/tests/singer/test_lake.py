@@ -72,3 +72,64 @@ def test_an_embedded_lake_may_keep_its_files_elsewhere(target: Any, tmp_path: An
     assert target.ids() == [1]
     assert list(elsewhere.rglob("acme/shop/orders/data/*.parquet"))
     assert not (target.root / "lake/acme/warehouse").exists()
+
+
+def verified(target: Any, snapshot_id: int | None = None) -> Any:
+    table = lake.open_lake(target.plan.catalog).table("shop.orders")
+    assert table is not None
+    return table.verify(snapshot_id)
+
+
+def test_a_receipt_tells_what_a_run_did(target: Any) -> None:
+    target.plan = target.job_plan(target.stream_plan(replace_files=False))
+    done = target.run([target.order(1), target.order(2)], 1)
+    assert done.code == 0, done.stderr
+    target.run([target.order(2), target.order(2), target.order(3)], 2)
+    table = lake.open_lake(target.plan.catalog).table("shop.orders")
+    receipt = table.current_snapshot().summary
+    stream = {k.removeprefix("dativo.stream.orders."): v for k, v in receipt.items() if k.startswith("dativo.stream.")}
+    assert stream | {"contract": "", "contract-digest": ""} == {
+        "read": "3",
+        "published": "2",
+        "rejected": "0",
+        "superseded": "1",
+        "deleted": "0",
+        "withheld": "0",
+        "write-mode": "upsert",
+        "bookmark-before": "1",
+        "bookmark-after": "2",
+        "contract": "",
+        "contract-digest": "",
+    }
+    assert {"dativo.run-id", "dativo.commit-id", "dativo.tenant", "dativo.job", "dativo.files-digest"} <= set(receipt)
+
+
+def test_a_snapshot_is_what_its_receipt_says_until_a_file_changes(target: Any) -> None:
+    target.plan = target.job_plan(target.stream_plan(replace_files=False))
+    target.run([target.order(1)], 1)
+    first = lake.open_lake(target.plan.catalog).table("shop.orders").current_snapshot().snapshot_id
+    target.run([target.order(2), target.order(3)], 2)
+    assert verified(target).problems == []
+    assert verified(target).files == 1
+    assert verified(target, first).problems == []
+    (file,) = list((target.root / "lake").rglob("run-001*.parquet"))
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    assert verified(target).problems == []
+    assert "at least one was changed" in verified(target, first).problems[0]
+    file.write_bytes(whole[:-1])
+    assert "the manifest says" in verified(target, first).problems[0]
+    file.unlink()
+    assert "cannot be read" in verified(target, first).problems[0]
+    assert "there is no snapshot 7" in verified(target, 7).problems[0]
+
+
+def test_a_column_description_follows_the_contract_in_every_mode(target: Any) -> None:
+    target.plan = target.job_plan(target.stream_plan(replace_files=False))
+    target.run([target.order(1)], 1)
+    (stream,) = target.plan.streams
+    columns = tuple(replace(c, doc=f"The {c.name}.") for c in stream.columns)
+    target.plan = target.job_plan(replace(stream, columns=columns))
+    assert target.run([target.order(2)], 2).code == 0
+    table = lake.open_lake(target.plan.catalog).table("shop.orders")
+    assert "The status." in str(table.schema_rows())

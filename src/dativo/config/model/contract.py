@@ -20,6 +20,8 @@ class ContractTarget:
     file_format: str | None = None
     partitioning: tuple[str, ...] = ()
     """Column name, or day(c), month(c), year(c), hour(c), bucket(n, c), truncate(n, c); `ingest_date` is a metadata column."""
+    sort_by: tuple[str, ...] = ()
+    """Column, or `column desc`."""
     mode: EvolutionMode | None = None
 
 

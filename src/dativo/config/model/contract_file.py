@@ -114,6 +114,7 @@ class TargetSection(Authored):
 
     file_format: str | None = None
     partitioning: list[str] = Field(default_factory=list)
+    sort_by: list[str] = Field(default_factory=list)
     mode: Literal["strict", "merge", "relaxed"] | None = None
 
 

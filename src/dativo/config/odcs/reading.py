@@ -205,4 +205,13 @@ def _target(
         elif column in names and names[column].type in {"struct", "list", "map"}:
             problem = f"'{column}' is a {names[column].type} and cannot partition a table"
             findings.append(document.finding("DTV047", where, problem, "partition by a plain column"))
-    return ContractTarget(file_format=said.get("file_format"), partitioning=partitioning, mode=said.get("mode"))
+    sort_by = tuple(said.get("sort_by") or ())
+    for i, term in enumerate(sort_by):
+        column = re.sub(r"\s+(?:asc|desc)$", "", term.strip(), flags=re.IGNORECASE)
+        if column not in names or names[column].type in {"struct", "list", "map"}:
+            where = (*place[:-1], "target", "sort_by", i)
+            problem = f"sorting by '{term}', which is not a plain column"
+            findings.append(document.finding("DTV047", where, problem, "write `column` or `column desc`"))
+    return ContractTarget(
+        file_format=said.get("file_format"), partitioning=partitioning, sort_by=sort_by, mode=said.get("mode")
+    )

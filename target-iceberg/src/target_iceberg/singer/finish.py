@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -131,7 +132,7 @@ class Finish:
             state,
             self._files_read_again(sink, state),
             unwanted.positions,
-            _receipt(sink),
+            _receipt(sink, report, state),
             tombstones,
             sink.activated,
         )
@@ -304,20 +305,34 @@ def _broken_rules(sink: StreamSink) -> str:
     return ", ".join(said) + (f", and {more} more" if more else "")
 
 
-def _receipt(sink: StreamSink) -> dict[str, str]:
-    prefix = f"dativo.stream.{sink.plan.stream}."
-    c, contract = sink.counts, sink.plan.contract
+_MAX_BOOKMARK_CHARACTERS = 4_000
+
+
+def _receipt(sink: StreamSink, report: StreamReport, state: Any) -> dict[str, str]:
+    """What a snapshot tells of one stream."""
+    prefix, c, contract = f"dativo.stream.{sink.plan.stream}.", sink.counts, sink.plan.contract
+    before = sink.stage.start.state if sink.stage.start else None
+    published = c.good - report.superseded - report.deleted - report.withheld
     receipt = {
-        f"{prefix}read": str(c.read),
-        f"{prefix}rejected": str(c.rejected),
-        f"{prefix}write-mode": sink.plan.write_mode,
+        "read": str(c.read),
+        "published": str(published),
+        "rejected": str(c.rejected),
+        "superseded": str(report.superseded),
+        "deleted": str(report.deleted),
+        "withheld": str(report.withheld),
+        "write-mode": sink.plan.write_mode,
+        "bookmark-before": _short((before or {}).get("bookmark")),
+        "bookmark-after": _short(((state if state is not None else before) or {}).get("bookmark")),
     }
     if contract is not None:
-        receipt |= {
-            f"{prefix}contract": f"{contract.name}@{contract.version}",
-            f"{prefix}contract-digest": contract.digest,
-        }
-    return receipt
+        receipt |= {"contract": f"{contract.name}@{contract.version}", "contract-digest": contract.digest}
+    return {prefix + name: text for name, text in receipt.items()}
+
+
+def _short(bookmark: Any) -> str:
+    """JSON of a bookmark; the digest of a long one, which stands whole in the table's property."""
+    text = msgspec.json.encode(bookmark, order="deterministic")
+    return text.decode() if len(text) <= _MAX_BOOKMARK_CHARACTERS else f"sha256:{hashlib.sha256(text).hexdigest()}"
 
 
 def _as_columns(table: pa.Table, run: Run) -> pa.Table:

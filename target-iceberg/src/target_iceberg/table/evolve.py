@@ -34,6 +34,8 @@ class Differences:
 
     safe: list[str] = field(default_factory=list)
     unsafe: list[str] = field(default_factory=list)
+    docs: dict[str, str] = field(default_factory=dict)
+    """Column -> what the contract says of it now; no reader depends on it, so it changes in every mode."""
     ours: list[str] = field(default_factory=list)
     """Columns that the target adds by itself; no contract names them, so none is broken by them."""
 
@@ -57,6 +59,8 @@ def compare(columns: tuple[Column, ...], schema: Schema) -> Differences:
         if str(old.field_type) != str(new.field_type):
             kind = found.safe if _widens(old.field_type, new.field_type) else found.unsafe
             kind += [f"- {old.name} {old.field_type}", f"+ {new.name} {new.field_type}"]
+        if new.doc and old.doc != new.doc:
+            found.docs[new.name] = new.doc
         if old.required != new.required:
             # A record must still carry the value when the contract says required: the target checks every record.
             found.safe += [f"- {old.name} {_word(old.required)}", f"+ {new.name} {_word(new.required)}"]
@@ -128,6 +132,11 @@ def refuse_or_list(plan: StreamPlan, metadata: TableMetadata) -> list[str]:
 def apply(transaction: Transaction, plan: StreamPlan) -> None:
     """Put the safe changes into a transaction, so that they land in one commit with the data."""
     schema = transaction.table_metadata.schema()
+    docs = compare(plan.columns, schema).docs
+    if docs:
+        with transaction.update_schema() as update:
+            for name, doc in docs.items():
+                update.update_column((name,), doc=doc)
     if not refuse_or_list(plan, transaction.table_metadata):
         return
     existing = {f.name for f in schema.fields}

@@ -52,6 +52,7 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
     table_uuid: str
     column_ids: dict[str, int]
     segments: tuple[tuple[int, int], ...]
+    sha256: str
 
 
 class SinkCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,7 +184,11 @@ class Journal:
         data_files = {f.file_path: f for spec_id, path in manifests.items() for f in self._read(spec_id, path)}
         return [
             StagedFile(
-                data_file=data_files[e.path], table_uuid=e.table_uuid, column_ids=e.column_ids, segments=e.segments
+                data_file=data_files[e.path],
+                table_uuid=e.table_uuid,
+                column_ids=e.column_ids,
+                segments=e.segments,
+                sha256=e.sha256,
             )
             for e in entries
         ]
@@ -286,6 +291,7 @@ def file_entry(file: StagedFile) -> FileEntry:
         table_uuid=file.table_uuid,
         column_ids=file.column_ids,
         segments=file.segments,
+        sha256=file.sha256,
     )
 
 

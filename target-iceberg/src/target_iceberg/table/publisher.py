@@ -21,6 +21,7 @@ from target_iceberg.table import evolve
 from target_iceberg.table.bookmark import Bookmark
 from target_iceberg.table.deletes import KeyIndex, Positions, existing_rows, write_position_deletes
 from target_iceberg.table.lake_catalog import UNKNOWN_OUTCOME, catalog_error, ensure_namespace, lake_errors
+from target_iceberg.table.receipt import FILES_DIGEST, files_digest
 from target_iceberg.table.rewrite import in_place_of, moved_columns, rewritten
 from target_iceberg.table.snapshot import RowDelta
 from target_iceberg.table.stage import BASE_PROPERTIES, address, staged_table
@@ -239,6 +240,8 @@ class _Attempt:
             snapshot_properties=summary,
         )
         marks = {s.plan.stream: self._next_bookmark(s, delta) for s in self._streams}
+        digests = [f.sha256 for f in (*(f for s in self._streams for f in s.files), *self._marked)]
+        summary[FILES_DIGEST] = files_digest(digests)
         for s in self._streams:
             key = f"{self._lake.tenant}.{self._lake.job}.{s.plan.stream}"
             summary[bookmarks.SUMMARY_PREFIX + key] = bookmarks.encode(marks[s.plan.stream])

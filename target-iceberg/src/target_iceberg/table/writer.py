@@ -24,6 +24,7 @@ from pyiceberg.typedef import Record
 from target_iceberg.table.iceberg_schema import column_paths, file_arrow_schema
 from target_iceberg.table.parquet_options import writer_options
 from target_iceberg.table.partitions import MANY_PARTITIONS, Spill, by_partition
+from target_iceberg.table.receipt import HashingStream
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,6 +51,8 @@ class StagedFile:
     """Column path -> field id with which it was written."""
     segments: tuple[tuple[int, int], ...]
     """(ordinal, rows) of each run of its rows among the rows of its writer; ascending."""
+    sha256: str
+    """Of the file's bytes, hexadecimal."""
 
     @property
     def end(self) -> int:
@@ -233,7 +236,7 @@ class DataFileWriter:
                 self._options = writer_options(table)
             o.path = self._locations.new_data_location(f"{self._name}-{self._count:05d}.parquet", o.key)
             self._count += 1
-            o.stream = self._io.new_output(o.path).create(overwrite=True)
+            o.stream = HashingStream(self._io.new_output(o.path).create(overwrite=True))
             o.writer = pq.ParquetWriter(o.stream, self._arrow_schema, store_decimal_as_integer=True, **self._options)
         before = o.stream.tell()
         o.writer.write_table(table, row_group_size=table.num_rows)
@@ -295,6 +298,7 @@ class DataFileWriter:
                 table_uuid=self._table_uuid,
                 column_ids=self._column_ids,
                 segments=tuple(o.segments),
+                sha256=o.stream.sha256,
             )
         )
 
