@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from dativo.config.model.contract import ContractTarget
+from dativo.config.model.policy import Policy
 from dativo.config.model.resolved import Incremental, SourceObject
+from dativo.config.policies import applied
 from dativo.lower.load_plan import fingerprint, lower, notices
 from target_iceberg import load_plan
+from target_iceberg.load_plan import Column
 
 
 def objects(contract: Any, **selection: Any) -> tuple[SourceObject, ...]:
@@ -151,3 +154,30 @@ def test_a_table_says_what_its_contract_says_of_it(make_job: Any, make_contract:
     assert properties["finops.tags"] == '["a", "b"]'
     assert properties["classification.default"] == "internal"
     assert properties["classification.fields"] == '{"email": "PII"}'
+
+
+def test_the_policy_says_how_columns_are_masked(make_job: Any, make_contract: Any) -> None:
+    contract = make_contract(
+        columns=(
+            Column(name="Email", type="string"),
+            Column(name="card", type="string", classification="secret"),
+            Column(name="open", type="string", classification="PUBLIC"),
+            Column(name="o", type="struct", fields=(Column(name="email", type="string"),)),
+        )
+    )
+    policy = Policy(
+        pii_fields=["email"], masking={"pii": "hash", "SECRET": "redact", "PUBLIC": "none"}, masking_key="K"
+    )
+    plan = lower(applied(policy, make_job(source__objects=objects(contract))))
+    masks = {c.name: (c.classification, c.mask) for c in plan.streams[0].columns if not c.name.startswith("_")}
+    assert masks == {
+        "Email": ("PII", "hash"),
+        "card": ("secret", "redact"),
+        "open": ("PUBLIC", None),
+        "o": (None, None),
+    }
+    assert plan.streams[0].columns[3].fields[0].mask == "hash"
+    assert plan.mask_key_env == "K"
+    assert (
+        lower(applied(Policy(pii_fields=["email"]), make_job(source__objects=objects(contract)))).mask_key_env is None
+    )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dativo.config.model.resolved import DeploymentMode, ResolvedJob
     from dativo.config.yamlio import Document
 
-_OF_CONTRACTS = ("DTV04", "DTV05", "DTV062", "DTV063", "DTV064", "DTV066", "DTV067")
+_OF_CONTRACTS = ("DTV04", "DTV05", "DTV062", "DTV063", "DTV064", "DTV066", "DTV067", "DTV08")
 """Findings that have no meaning while a job's contract is yet to be made."""
 
 

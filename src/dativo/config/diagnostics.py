@@ -70,6 +70,8 @@ LINTS: dict[str, tuple[str, str]] = {
     "DTV071": ("bad-cron", "A cron expression that no scheduler understands."),
     "DTV072": ("duplicate-schedule", "Two schedules have the same name."),
     "DTV073": ("bad-timezone", "A time zone that does not exist."),
+    "DTV080": ("policy-broken", "A contract that lacks what configs/policy.yaml wants."),
+    "DTV081": ("mask-refused", "A mask that the column's type or use does not allow."),
 }
 """Every code with its short name and what it means; each has a positive and a negative example in tests/examples."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dativo.config.cascade import get
 from dativo.config.diagnostics import did_you_mean, listed
 from dativo.config.plugins import SECRET_SHAPES
+from dativo.config.policies import mask_refused
 from dativo.config.write_mode import reads_files, write_mode
 
 if TYPE_CHECKING:
@@ -328,5 +329,6 @@ JOB_LINTS: dict[str, Callable[[JobCase], Iterator[Finding]]] = {
     "DTV065": one_table_many_objects,
     "DTV066": rounds_refused,
     "DTV067": hard_delete_refused,
+    "DTV081": mask_refused,
 }
 """Code -> its check; the codes that are not here are found where files are read and names are looked up."""

@@ -22,6 +22,7 @@ from dativo.config.lints import JOB_LINTS, WITHOUT_CURSOR, JobCase
 from dativo.config.model.connection import CONNECTION_GROUPS, TargetConnection
 from dativo.config.model.resolved import Incremental, Logging, ResolvedJob, Retry, Source, Target
 from dativo.config.plugins import choose, selection_setting, source_settings
+from dativo.config.policies import applied, load_policy, policy_broken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from dativo.config.connectors import LoadedRecipe
     from dativo.config.drafts import Draft
     from dativo.config.model.base import Role
+    from dativo.config.model.policy import Policy
     from dativo.config.model.resolved import DeploymentMode, Plugin, Secret
     from dativo.config.project import Project
 
@@ -74,6 +76,7 @@ class Resolver:
         self.contracts = Contracts(project)
         self.tolerated: tuple[str, ...] = ()
         """Beginnings of lint codes that say nothing yet, e.g. while a contract is still to be inferred."""
+        self._policy: tuple[Policy, list[Finding]] | None = None
         self._dumps: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     def resolve(self, draft: Draft, findings: list[Finding]) -> ResolvedJob | None:
@@ -87,11 +90,23 @@ class Resolver:
         source = self._source(draft, recipes["source"], own) if recipes["source"] else None
         target = self._target(draft, recipes["target"], own) if recipes["target"] else None
         resolved = _job(draft, source, target) if source and target else None
+        policy = self.policy(own)
+        if resolved is not None:
+            resolved = applied(policy, resolved)
         case = JobCase(self.project, draft, resolved, recipes["source"], recipes["target"], self.mode)
         for lint in JOB_LINTS.values():
             own += [f for f in lint(case) if not f.code.startswith(self.tolerated)]
+        own += [f for f in policy_broken(policy, case) if not f.code.startswith(self.tolerated)]
         findings += [f for f in own if f.file != document.file or not f.path.startswith(draft.left_out)]
         return resolved if draft.is_sound and not has_errors(own) else None
+
+    def policy(self, findings: list[Finding]) -> Policy:
+        """The project's policy; findings of its file make every job unsound, because masks might be among them."""
+        if self._policy is None:
+            found: list[Finding] = []
+            self._policy = load_policy(self.project, found), found
+        findings += self._policy[1]
+        return self._policy[0]
 
     def base(self, recipe: LoadedRecipe, role: Role, findings: list[Finding]) -> BaseConnector:
         """What a recipe says without any job."""

@@ -48,6 +48,7 @@ def lower(job: ResolvedJob) -> LoadPlan:
         ),
         publish_every_s=job.target.publish_every_s,
         state_dir=names.state_dir(job),
+        mask_key_env=job.mask_key_env,
         source_digest=source_digest(job),
     )
 

@@ -96,6 +96,8 @@ def variables_of(job: ResolvedJob, plan: LoadPlan | None, needs: Needs = "all") 
         yield from load_plan.variables(json.dumps(each, default=str))
     if plan is not None and needs != "source":
         yield from load_plan.variables(load_plan.dump(plan).decode())
+        if plan.mask_key_env is not None and needs == "all":
+            yield plan.mask_key_env, None
 
 
 def expand_settings(value: Any, environ: Mapping[str, str]) -> Any:

@@ -1,4 +1,4 @@
-"""configs/policy.yaml: rules over all jobs and contracts of a project. Validated now, enforced in a later version."""
+"""configs/policy.yaml: rules over all jobs and contracts of a project."""
 
 from __future__ import annotations
 
@@ -48,4 +48,8 @@ class Policy(Authored):
     """Column names that are always PII."""
     classification_rules: list[ClassificationRule] | dict[str, str] = Field(default_factory=list)
     """Rules, or a mapping pattern -> classification."""
+    masking: dict[str, Literal["none", "null", "hash", "truncate", "redact"]] = Field(default_factory=dict)
+    """Classification -> what is done to the values of such columns before they reach a disk."""
+    masking_key: str = Field(default="DATIVO_MASK_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Name of the tenant's secret that `hash` is keyed with."""
     contract_enforcement: Enforcement | ContractEnforcement = "strict"

@@ -160,5 +160,7 @@ class ResolvedJob:
     """The mirror's path when the job names one; else state/<tenant>/<job>/state.json."""
     finops: dict[str, Any] = field(default_factory=dict)
     governance: dict[str, Any] = field(default_factory=dict)
+    mask_key_env: str | None = None
+    """Name of the secret that columns are hashed with, where any is."""
     notices: tuple[str, ...] = ()
     """What the user should know though it is no finding, e.g. metadata catalogs are not supported yet."""

@@ -59,7 +59,7 @@ def begin(run: Run, plan: LoadPlan) -> dict[str, Bookmark | None]:
 
 
 def _adopt(run: Run, plan: LoadPlan, checkpoints: Checkpoints, found: Found, held: dict[str, Bookmark | None]) -> None:
-    from target_iceberg.singer.stream import StreamSink
+    from target_iceberg.singer.stream import sink_for
 
     for stream in plan.streams:
         if stream.stream not in found.streams:
@@ -67,7 +67,7 @@ def _adopt(run: Run, plan: LoadPlan, checkpoints: Checkpoints, found: Found, hel
         known = found.checkpoint.streams[stream.stream]
         steps = known.steps if known.steps[-1] == stream else (*known.steps, stream)
         stage = require_start(open_stage(run.lake, *steps), held)
-        sink = StreamSink(stream, stage, run.run_id, max_listed=plan.rejects.max_listed, strict=run.strict)
+        sink = sink_for(run, stream, stage)
         sink.go_on_from(known, *checkpoints.files_of(found.checkpoint, stream.stream))
         run.sinks[stream.stream] = sink
     rows = sum(s.counts.read for s in run.sinks.values())

@@ -158,16 +158,15 @@ class Run:
             if self.plan is None or any(p.stream == stream for p in self.plan.streams):
                 raise _no_schema(stream, planned=self.plan is not None)
             return None
-        from target_iceberg.singer.stream import StreamSink
+        from target_iceberg.singer.stream import sink_for
         from target_iceberg.table.stage import open_stage
 
-        limits = self.plan.rejects if self.plan else load_plan.Rejects()
         stage = open_stage(self.lake, announced.plan)
         if self.plan is not None:
             from target_iceberg.singer.resume import require_start
 
             require_start(stage, self._held)
-        sink = StreamSink(announced.plan, stage, self.run_id, max_listed=limits.max_listed, strict=self.strict)
+        sink = sink_for(self, announced.plan, stage)
         sink.decoder.announce(announced.schema)
         if announced.state_came:
             sink.mark_state()

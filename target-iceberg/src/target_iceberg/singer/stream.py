@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from target_iceberg.load_plan import TABLE_VERSION
+from target_iceberg.load_plan import TABLE_VERSION, Rejects
 from target_iceberg.records.contract import CompiledContract
 from target_iceberg.records.decode import Decoder
+from target_iceberg.records.mask import Masker, mask_key
 from target_iceberg.records.metadata import deleted_rows
 from target_iceberg.records.rejects import from_tap
 from target_iceberg.stages import passing
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from target_iceberg.records.decode import Decoded
     from target_iceberg.records.rejects import RejectRow
     from target_iceberg.singer.messages import TapReject
+    from target_iceberg.singer.run import Run
     from target_iceberg.table.deletes import Positions
     from target_iceberg.table.journal import Journal
     from target_iceberg.table.stage import Stage
@@ -70,13 +72,33 @@ class Counts:
     examples: dict[str, RejectRow] = field(default_factory=dict)
 
 
+def sink_for(run: Run, plan: StreamPlan, stage: Stage) -> StreamSink:
+    """The sink of a stream of a run.
+
+    Raises:
+        TargetError: a column is to be hashed and the tenant's key is not there.
+    """
+    limits = run.plan.rejects if run.plan else Rejects()
+    key = mask_key(run.plan) if run.plan else None
+    return StreamSink(plan, stage, run.run_id, max_listed=limits.max_listed, strict=run.strict, key=key)
+
+
 class StreamSink:
     """Decodes, checks and stages the records of one stream.
 
     `evaluate_*` may run in any thread; `accept` runs in one thread, in the order of the input.
     """
 
-    def __init__(self, plan: StreamPlan, stage: Stage, run_id: str, *, max_listed: int, strict: bool) -> None:
+    def __init__(
+        self,
+        plan: StreamPlan,
+        stage: Stage,
+        run_id: str,
+        *,
+        max_listed: int,
+        strict: bool,
+        key: bytes | None = None,
+    ) -> None:
         self.stage = stage
         self.counts = Counts()
         self.rejects: list[RejectRow] = []
@@ -93,6 +115,7 @@ class StreamSink:
         self._writers: list[DataFileWriter] = []
         self._adopted: list[StagedFile] = []
         self._known_elsewhere: set[str] = set()
+        self._mask_key = key
         self._listed: Counter[str] = Counter()
         self._sorted: list[StagedFile] = []
         self._tombstones = Tombstones(run_id)
@@ -103,6 +126,7 @@ class StreamSink:
         if self._writers:
             self._writers[-1].close()
         self.plan, self.stage = plan, stage
+        self._masker = Masker(plan, self._mask_key)
         self.decoder, self.contract = Decoder(plan, self._max_listed), CompiledContract(plan, self._max_listed)
         size, name = plan.target_file_size_bytes, self._run_id
         self._writers.append(DataFileWriter(stage.table, stage.schema, stage.spec, size, name))
@@ -124,9 +148,10 @@ class StreamSink:
 
     def _evaluate(self, read: int, decoded: Decoded) -> Evaluated:
         verdict = self.contract.check(decoded.table)
+        good = self._masker.masked(verdict.good)
         rejected = decoded.n_rejected + verdict.n_rejected
         return Evaluated(
-            read, verdict.good, [*decoded.rejects, *verdict.rejects], rejected, decoded.counts + Counter(verdict.counts),
+            read, good, [*decoded.rejects, *verdict.rejects], rejected, decoded.counts + Counter(verdict.counts),
             verdict.warnings, decoded.columns, decoded.fields_dropped,
         )  # fmt: skip
 
