@@ -115,7 +115,16 @@ STATEMENTS: dict[str, list[str]] = {
         f"{SINGER}/test_run.py::test_rejects_of_a_withheld_run_are_taken_away_when_the_records_were_read_again",
         f"{SINGER}/test_rounds.py::test_rejects_of_all_rounds_are_kept_once",
     ],
-    "27 masked rejects": [f"{SINGER}/test_run.py::test_values_of_classified_columns_are_in_no_reject_and_no_log"],
+    "26 replay": [
+        f"{SINGER}/test_replay.py::test_a_killed_replay_is_completed_and_doubles_nothing",
+        f"{SINGER}/test_replay.py::test_two_replays_at_once_load_each_reject_once",
+        f"{SINGER}/test_replay.py::test_a_newer_row_of_the_key_stays",
+        f"{SINGER}/test_replay.py::test_a_later_replace_closes_rejects",
+    ],
+    "27 masked rejects": [
+        f"{SINGER}/test_replay.py::test_what_cannot_be_replayed_says_why",
+        f"{SINGER}/test_run.py::test_values_of_classified_columns_are_in_no_reject_and_no_log",
+    ],
     "29 batch files": [
         "singer-arrow/tests/test_batches.py::test_the_writer_waits_while_too_many_files_are_unread",
         "singer-arrow/tests/test_batches.py::test_close_waits_until_every_file_is_taken",

@@ -220,6 +220,90 @@ def state_reset(job: str, stream: str | None, yes: bool) -> int:
     return reset(job, stream=stream, assume_yes=yes)
 
 
+def _selection(command: Any) -> Any:
+    options = (
+        click.option("--stream", help="Only of this stream."),
+        click.option("--rule", help="Only of this rule."),
+        click.option("--run", help="Only of this run."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.group()
+def rejects() -> None:
+    """Records that broke their contract; JOB is a job file or tenant/job."""
+
+
+_STATUS = click.Choice(["open", "withheld", "replayed", "closed"])
+
+
+@rejects.command("list")
+@click.argument("job")
+@_selection
+@click.option("--status", type=_STATUS, help="Only with this status.")
+@_json
+def rejects_list(
+    job: str, stream: str | None, rule: str | None, run: str | None, status: str | None, output: str
+) -> int:
+    """How many rejects there are by table, rule, run and status."""
+    from dativo.commands.rejects import Selection, list_rejects
+
+    return list_rejects(job, Selection(stream, rule, run, status=status), output_format=output)
+
+
+@rejects.command("show")
+@click.argument("job")
+@_selection
+@click.option("--status", type=_STATUS, help="Only with this status.")
+@click.option("--id", "ids", multiple=True, help="Only this reject; may be repeated.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rejects to show.")
+@_json
+def rejects_show(
+    job: str,
+    stream: str | None,
+    rule: str | None,
+    run: str | None,
+    status: str | None,
+    ids: tuple[str, ...],
+    limit: int,
+    output: str,
+) -> int:
+    """Rejects with the reason and the record."""
+    from dativo.commands.rejects import Selection, show_rejects
+
+    return show_rejects(job, Selection(stream, rule, run, ids, status), limit=limit, output_format=output)
+
+
+@rejects.command("replay")
+@click.argument("job")
+@_selection
+@click.option("--id", "ids", multiple=True, help="Only this reject; may be repeated.")
+@click.option(
+    "--corrections",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='JSON lines {"id": ..., "set": {field: value}}; without --id only these rejects are replayed.',
+)
+@click.option("--dry-run", is_flag=True, help="Judge and publish nothing.")
+@_json
+def rejects_replay(
+    job: str,
+    stream: str | None,
+    rule: str | None,
+    run: str | None,
+    ids: tuple[str, ...],
+    corrections: Path | None,
+    dry_run: bool,
+    output: str,
+) -> int:
+    """Load open rejects that keep the contract as it is now, each once."""
+    from dativo.commands.rejects import Selection, replay_rejects
+
+    chosen = Selection(stream, rule, run, ids)
+    return replay_rejects(job, chosen, corrections=corrections, dry_run=dry_run, output_format=output)
+
+
 @cli.group()
 def contract() -> None:
     """Data contracts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from typing import Any
 
@@ -113,3 +114,28 @@ def test_a_lake_that_may_not_be_written_is_said_plainly(shop: Any) -> None:
     (shop.root / "lake/demo").write_text("not a directory")
     last = shop.run(code=2)
     assert "lake/demo" in last["message"] + str(last.get("failure", ""))
+
+
+def test_rejects_are_listed_shown_corrected_and_replayed(shop: Any, tmp_path: Any) -> None:
+    job = "jobs/demo/orders.yaml"
+    use(shop, "warn")
+    shop.run(code=1)
+    before = len(shop.table("shop.orders")["rows"])
+    listed = json.loads(shop.dativo("rejects", "list", job, "--format", "json").stdout)
+    assert listed
+    assert {r["status"] for r in listed} == {"open"}
+    shown = json.loads(shop.dativo("rejects", "show", job, "--format", "json").stdout)
+    assert len(shown) == sum(r["records"] for r in listed)
+    assert shop.dativo("rejects", "replay", job, "--dry-run", code=1).stdout.startswith("orders: 0 would be published")
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text('{"id": 1}\n\n{"set": {}}\n')
+    assert "line 1, 3" in shop.dativo("rejects", "replay", job, "--corrections", wrong, code=2).stderr
+    one = next(r for r in shown if r["not_replayable"] is None)
+    good = next(r for r in shop.table("shop.orders")["rows"])
+    mended = {k: v for k, v in good.items() if not k.startswith("_") and k != "order_id"}
+    file = tmp_path / "mended.jsonl"
+    file.write_text(json.dumps({"id": one["id"], "set": {**mended, "order_id": 987654}}) + "\n")
+    done = shop.dativo("rejects", "replay", job, "--corrections", file)
+    assert "1 published" in done.stdout
+    assert len(shop.table("shop.orders")["rows"]) == before + 1
+    assert "replayed" in shop.dativo("rejects", "list", job).stdout

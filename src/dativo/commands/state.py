@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,9 +14,11 @@ from dativo.runtime import mirror
 from dativo.runtime.lake_access import lake_problems, plan_here
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dativo.config.model.resolved import ResolvedJob
+    from dativo.runtime.environment import Needs
     from target_iceberg.lake import Bookmark
     from target_iceberg.load_plan import LoadPlan
 
@@ -24,7 +27,7 @@ def show(job: str, *, output_format: str) -> int:
     """Print the bookmark of each stream."""
     from target_iceberg.lake import bookmarks_of
 
-    plan, _, _ = _loaded(job)
+    plan = loaded(job).plan
     with lake_problems():
         held = bookmarks_of(plan)
     document = {stream: _as_dict(bookmark) for stream, bookmark in held.items()}
@@ -44,7 +47,8 @@ def reset(job: str, *, stream: str | None, assume_yes: bool) -> int:
     """Forget the bookmark of one stream or of all."""
     from target_iceberg.lake import reset as forget
 
-    plan, resolved, root = _loaded(job)
+    at = loaded(job)
+    plan, resolved, root = at.plan, at.job, at.root
     streams = [s.stream for s in plan.streams]
     if stream is not None and stream not in streams:
         raise DativoError(f"{job}: has no stream {stream}", f"its streams: {', '.join(streams)}")
@@ -61,17 +65,33 @@ def reset(job: str, *, stream: str | None, assume_yes: bool) -> int:
     return 0
 
 
-def _loaded(job: str) -> tuple[LoadPlan, ResolvedJob, Path]:
+@dataclass(frozen=True)
+class AtLake:
+    """A job and what is needed to work on its tables."""
+
+    plan: LoadPlan
+    job: ResolvedJob
+    root: Path
+    variables: Mapping[str, str]
+
+
+def loaded(job: str, needs: Needs = "lake") -> AtLake:
+    """A job with its lake within reach.
+
+    Raises:
+        DativoError: no such job, or something that it names has no value.
+    """
     from dativo.commands.loading import load_one
     from dativo.lower.load_plan import lower
     from dativo.runtime.environment import job_environment
 
-    loaded, resolved = load_one(job)
+    jobs, resolved = load_one(job)
     plan = lower(resolved)
     environment = job_environment(
-        resolved, plan, root=loaded.root, secrets_dir=loaded.root / "secrets", environ=os.environ, needs="lake"
+        resolved, plan, root=jobs.root, secrets_dir=jobs.root / "secrets", environ=os.environ, needs=needs
     )
-    return plan_here(plan, root=loaded.root, variables=environment.variables), resolved, loaded.root
+    here = plan_here(plan, root=jobs.root, variables=environment.variables)
+    return AtLake(here, resolved, jobs.root, environment.variables)
 
 
 def _as_dict(bookmark: Bookmark | None) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dativo.config.model.resolved import ResolvedJob, Secret
     from target_iceberg.load_plan import LoadPlan
 
-Needs = Literal["all", "lake", "source"]
+Needs = Literal["all", "lake", "source", "replay"]
 _SOUNDS_SECRET = re.compile(r"(?i)pass|secret|token|key|credential|auth|private|dsn|connection_string")
 
 
@@ -51,7 +51,10 @@ def job_environment(
     directory = secrets_dir / job.tenant
     found = tenant_secrets.load(directory, environ)
     needs = "source" if plan is None else needs
-    named = (*(job.source.secrets if needs != "lake" else ()), *(job.target.secrets if needs != "source" else ()))
+    named = (
+        *(job.source.secrets if needs in {"all", "source"} else ()),
+        *(job.target.secrets if needs != "source" else ()),
+    )
     values: dict[str, str] = {}
     hidden: list[str] = []
     missing: list[str] = []
@@ -88,7 +91,7 @@ def job_environment(
 def variables_of(job: ResolvedJob, plan: LoadPlan | None, needs: Needs = "all") -> Iterator[tuple[str, str | None]]:
     """Every `${NAME}` and `${NAME:-default}` that the job's plugins or its load plan use."""
     settings: list[Any] = []
-    if needs != "lake":
+    if needs in {"all", "source"}:
         settings += [job.source.settings, *(o.selection for o in job.source.objects)]
     if needs != "source":
         settings.append(job.target.settings)
@@ -96,7 +99,7 @@ def variables_of(job: ResolvedJob, plan: LoadPlan | None, needs: Needs = "all") 
         yield from load_plan.variables(json.dumps(each, default=str))
     if plan is not None and needs != "source":
         yield from load_plan.variables(load_plan.dump(plan).decode())
-        if plan.mask_key_env is not None and needs == "all":
+        if plan.mask_key_env is not None and needs != "lake":
             yield plan.mask_key_env, None
 
 

@@ -19,15 +19,19 @@ from target_iceberg.table.lake_catalog import lake_errors, load_table, open_cata
 from target_iceberg.table.orphans import Orphans, find_orphans
 from target_iceberg.table.publisher import reset_bookmark
 from target_iceberg.table.receipt import Verification, newest_receipt, verify_files
+from target_iceberg.table.rejects_view import Reject, rejects_of
 from target_iceberg.table.stage import Lakehouse, address, read_bookmarks, refuse_write_mode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     import pyarrow as pa
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
     from target_iceberg.load_plan import LakeCatalog, LoadPlan
+    from target_iceberg.singer.replay import Replayed
 
 __all__ = [
     "Bookmark",
@@ -35,6 +39,7 @@ __all__ = [
     "LakeTable",
     "Orphans",
     "Preflight",
+    "Reject",
     "RetryableError",
     "SnapshotInfo",
     "TargetError",
@@ -43,6 +48,8 @@ __all__ = [
     "clean",
     "open_lake",
     "preflight",
+    "rejects",
+    "replay",
     "reset",
     "state_of",
 ]
@@ -288,6 +295,50 @@ def reset(plan: LoadPlan, stream: str | None = None) -> dict[str, Bookmark | Non
         with lake_errors(address(s)):
             done[s.stream] = reset_bookmark(lake, s, commit_id, run_id)
     return done
+
+
+def rejects(plan: LoadPlan, stream: str | None = None) -> Iterator[Reject]:
+    """Rejects of a job, stream by stream, oldest first.
+
+    Raises:
+        TargetError: the lake cannot be read.
+    """
+    lake = _lakehouse(plan, create=False)
+    if lake is None:
+        return
+    for s in plan.streams:
+        if stream in (None, s.stream):
+            yield from rejects_of(lake, s)
+
+
+def replay(
+    plan: LoadPlan,
+    wanted: Callable[[Reject], bool],
+    corrections: Mapping[str, Mapping[str, Any]],
+    *,
+    mask_key: bytes | None = None,
+    dry_run: bool = False,
+) -> Iterator[Replayed]:
+    """Judge open rejects again and publish those that now keep the contract, stream by stream.
+
+    Args:
+        plan: of the job.
+        wanted: which of the open rejects.
+        corrections: reject id -> fields that replace those of the record.
+        mask_key: key of columns that are hashed.
+        dry_run: publish nothing.
+
+    Raises:
+        TargetError: the lake cannot be read or written.
+        RetryableError: a run or another replay published meanwhile.
+    """
+    from target_iceberg.singer.replay import replay_stream
+
+    lake = _lakehouse(plan, create=False)
+    if lake is None:
+        return
+    for s in plan.streams:
+        yield replay_stream(lake, s, wanted, corrections, mask_key, dry_run=dry_run)
 
 
 def clean(plan: LoadPlan, *, older_than_s: float, delete: bool) -> list[Orphans]:

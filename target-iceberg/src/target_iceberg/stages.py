@@ -29,6 +29,7 @@ STAGES = (
     "after_state",
     "before_report",
     "after_report",
+    "replay_published",
 )
 """In the order in which a run passes them."""
 

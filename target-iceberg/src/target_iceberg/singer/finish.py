@@ -339,10 +339,22 @@ def _as_columns(table: pa.Table, run: Run) -> pa.Table:
     """Rejects with tenant and job, in the columns of the rejects table."""
     n = table.num_rows
     tenant, job = run.lake.tenant, run.lake.job
-    table = table.append_column("tenant", pa.array([tenant] * n, pa.string())).append_column(
-        "job", pa.array([job] * n, pa.string())
-    )
+    nothing = pa.nulls(n, pa.string())
+    ids = [f"{run_id}.{stream}.{number}.{i}" for i, (run_id, stream, number) in enumerate(_identities(table))]
+    more = {
+        "tenant": pa.array([tenant] * n, pa.string()),
+        "job": pa.array([job] * n, pa.string()),
+        "reject_id": pa.array(ids, pa.string()),
+        "status": nothing,
+        "settled_by": nothing,
+    }
+    for name, column in more.items():
+        table = table.append_column(name, column)
     return table.select([c.name for c in COLUMNS])
+
+
+def _identities(table: pa.Table) -> zip[tuple[str, str, int]]:
+    return zip(*(table[name].to_pylist() for name in ("run_id", "stream", "n")), strict=True)
 
 
 def _stream_report(sink: StreamSink) -> StreamReport:

@@ -180,13 +180,17 @@ class StreamSink:
             self.source_files.update(v for v in pc.unique(chunk.good[SOURCE_FILE]).to_pylist() if v is not None)
         if not self.withheld:
             with lake_errors(address(self.plan)):
-                self._stage(chunk.good)
+                self.stage_rows(chunk.good)
             if chunk.good.num_rows:
                 passing("rows_staged")
         self.staged_bytes = sum(w.bytes_on_disk for w in self._writers)
 
-    def _stage(self, rows: pa.Table) -> None:
-        """Write rows, and the keys of those that the source has deleted apart from them."""
+    def stage_rows(self, rows: pa.Table) -> None:
+        """Write rows, and the keys of those that the source has deleted apart from them.
+
+        Raises:
+            OSError: they cannot be written.
+        """
         if not rows.num_rows:
             return
         dead = deleted_rows(rows) if self._tombstones.wanted else None

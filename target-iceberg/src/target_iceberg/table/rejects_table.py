@@ -15,7 +15,7 @@ from pyiceberg.expressions import And
 
 from target_iceberg.load_plan import Column, StreamPlan
 from target_iceberg.table.deletes import Positions, matching_rows
-from target_iceberg.table.filters import equal, greater
+from target_iceberg.table.filters import among, equal, greater
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.publisher import StreamPublish, publish_table
 from target_iceberg.table.stage import Lakehouse, address, open_stage
@@ -41,6 +41,9 @@ _TYPES = {
     "contract_name": "string",
     "contract_version": "string",
     "rejected_at": "timestamptz",
+    "reject_id": "string",
+    "status": "string",
+    "settled_by": "string",
 }
 COLUMNS = tuple(Column(name=name, type=word) for name, word in _TYPES.items())
 
@@ -93,6 +96,42 @@ def publish_rejects(
         )
         publish_table(lake, [publish], commit_id, run_id)
     return True
+
+
+def mark_rejects(lake: Lakehouse, plan: StreamPlan, ids: list[str | None], status: str, by: str, run_id: str) -> int:
+    """Say of rejects what became of them; returns how many there were.
+
+    Args:
+        lake: where the tables lie.
+        plan: of the stream.
+        ids: of the rejects.
+        status: what became of them.
+        by: run that settled them.
+        run_id: of whoever marks them.
+
+    Raises:
+        TargetError: the lake cannot be written.
+    """
+    target = rejects_plan(plan)
+    with lake_errors(address(target)):
+        stage = open_stage(lake, target)
+        mine = among("reject_id", [i for i in ids if i is not None])
+        rows = stage.table.scan(row_filter=mine).to_arrow()
+        n = int(rows.num_rows)
+        for name, value in (("status", status), ("settled_by", by)):
+            rows = rows.set_column(rows.column_names.index(name), name, pa.array([value] * n, pa.string()))
+        writer = DataFileWriter(stage.table, stage.schema, stage.spec, target.target_file_size_bytes, f"{run_id}-marks")
+        writer.write(rows)
+        wanted = pa.array(ids, pa.string())
+
+        def matches(batch: pa.RecordBatch) -> pa.Array:
+            return pc.is_in(batch.column("reject_id").cast(pa.string()), value_set=wanted)
+
+        publish = StreamPublish(
+            stage, writer.close(), None, also_delete=lambda t: matching_rows(t, mine, ("reject_id",), matches)
+        )
+        publish_table(lake, [publish], f"{run_id}-marks", run_id)
+        return n
 
 
 def _withheld(table: Table, lake: Lakehouse, stream: str, table_n: int) -> Positions:
