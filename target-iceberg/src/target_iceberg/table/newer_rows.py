@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 
 def keys_written_since(
-    lake: Lakehouse, table: Table, plan: StreamPlan, n: int, keys: set[tuple[Any, ...]]
+    lake: Lakehouse, table: Table | None, plan: StreamPlan, n: int, keys: set[tuple[Any, ...]]
 ) -> set[tuple[Any, ...]]:
     """Those of the keys that live rows have in files which were not there when the n-th publish had landed.
 
     If that snapshot has expired nobody can tell, and all rows count as newer: the row in the table is the safe one.
     """
+    if table is None:
+        return set()
     at = _snapshot_of(lake, table, plan.stream, n)
     known = set() if at is None else {task.file.file_path for task in table.scan(snapshot_id=at).plan_files()}
     tasks = [task for task in table.scan().plan_files() if task.file.file_path not in known]
