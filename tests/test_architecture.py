@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "tap_kit": {"singer_arrow"},
     **{key: {"tap_kit", "singer_arrow"} for key in TAPS},
 }
-PUBLIC_OF_TARGET = {"load_plan", "run_report", "types", "errors", "glance", "lake"}
+PUBLIC_OF_TARGET = {"load_plan", "run_report", "types", "errors", "glance", "lake", "sql_rules"}
 LIGHT_MODULES = (
     "target_iceberg.load_plan",
     "target_iceberg.run_report",
@@ -132,7 +132,15 @@ def test_nothing_of_dativo_itself_loads_pyiceberg_or_the_sdk() -> None:
         ("singer_sdk", ("target_iceberg.singer", "target_iceberg.testing")),
         ("meltano", ("target_iceberg.singer.meltano_state",)),
         ("pyiceberg", ("target_iceberg.table", "target_iceberg.lake", "target_iceberg.testing")),
-        ("duckdb", ("target_iceberg.records.audit", "target_iceberg.table", "target_iceberg.testing")),
+        (
+            "duckdb",
+            (
+                "target_iceberg.records.audit",
+                "target_iceberg.sql_rules",
+                "target_iceberg.table",
+                "target_iceberg.testing",
+            ),
+        ),
     ],
 )
 def test_the_core_of_the_target_knows_each_library_in_one_place(library: str, homes: tuple[str, ...]) -> None:

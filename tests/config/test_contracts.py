@@ -241,12 +241,8 @@ def test_row_counts_become_limits(read: Read, check: dict[str, Any], argument: d
 @pytest.mark.parametrize(
     "keys",
     [
-        {"quality": [{"type": "sql", "query": "SELECT 1", "mustBe": 1}]},
         {"quality": [{"type": "custom", "engine": "soda", "implementation": "x"}]},
-        {"quality": [{"metric": "nullValues", "mustBeLessThan": 5}]},
         {"quality": [{"metric": "invalidValues", "mustBe": 0}]},
-        {"quality": [{"metric": "duplicateValues", "mustNotBe": 0}]},
-        {"quality": [{"metric": "missingValues", "mustBe": 0, "arguments": {"missingValues": ["N/A"]}}]},
         {"pattern": "a(?=b)"},
         {"pattern": "(a)\\1"},
         {"format": "swift-code"},
@@ -257,6 +253,90 @@ def test_a_rule_that_cannot_be_checked_is_an_error_and_never_skipped(read: Read,
     contracts, findings = read(with_column(**keys))
     assert contracts == []
     assert {f.code for f in findings} == {"DTV045"}
+
+
+@pytest.mark.parametrize(
+    ("check", "rule"),
+    [
+        (
+            {"metric": "nullValues", "mustBeLessThan": 5},
+            ("metric", {"metric": "nullValues", "limit": {"mustBeLessThan": 5}}),
+        ),
+        (
+            {
+                "metric": "invalidValues",
+                "arguments": {"validValues": ["x"]},
+                "mustBeLessOrEqualTo": 1,
+                "unit": "percent",
+            },
+            (
+                "metric",
+                {
+                    "metric": "invalidValues",
+                    "arguments": {"validValues": ["x"]},
+                    "unit": "percent",
+                    "limit": {"mustBeLessOrEqualTo": 1},
+                },
+            ),
+        ),
+        (
+            {"metric": "duplicateValues", "mustNotBe": 0},
+            ("metric", {"metric": "duplicateValues", "limit": {"mustNotBe": 0}}),
+        ),
+        (
+            {"metric": "missingValues", "mustBeBetween": [1, 5], "arguments": {"missingValues": ["N/A", None]}},
+            (
+                "metric",
+                {
+                    "metric": "missingValues",
+                    "arguments": {"missingValues": ["N/A", None]},
+                    "limit": {"mustBeBetween": [1, 5]},
+                },
+            ),
+        ),
+        (
+            {
+                "type": "sql",
+                "query": "SELECT count(*) FROM ${object} WHERE ${property} = 'x'",
+                "mustNotBeBetween": [3, 4],
+            },
+            (
+                "sql",
+                {
+                    "query": 'SELECT count(*) FROM "t" WHERE "c" = \'x\'',
+                    "table": "t",
+                    "limit": {"mustNotBeBetween": [3, 4]},
+                },
+            ),
+        ),
+    ],
+)
+def test_metrics_with_any_operator_in_both_spellings(read: Read, check: dict[str, Any], rule: Any) -> None:
+    contracts, findings = read(with_column(quality=[check]))
+    assert findings == []
+    assert [(r.kind, r.argument) for r in contracts[0].rules] == [rule]
+
+
+@pytest.mark.parametrize(
+    ("check", "problem"),
+    [
+        ({"metric": "nullValues", "mustBe": "none"}, "needs a number"),
+        ({"metric": "nullValues", "mustBeBetween": [5, 1]}, "the smaller one first"),
+        ({"metric": "nullValues", "mustBe": 1, "unit": "per mille"}, "unknown unit"),
+        ({"type": "sql", "query": "SELECT nothing FROM ${object}", "mustBe": 0}, "nothing"),
+        ({"type": "sql", "query": "SELECT 1 FROM elsewhere", "mustBe": 0}, "elsewhere"),
+        ({"type": "sql", "query": "SELECT 1, 2", "mustBe": 0}, "one column"),
+        ({"type": "sql", "query": "SELECT 1; SELECT 2", "mustBe": 0}, "one SELECT"),
+        ({"type": "sql", "query": "DROP TABLE ${object}", "mustBe": 0}, "one SELECT"),
+        ({"type": "sql", "query": "SELECT count(*) FROM ${objekt}", "mustBe": 0}, "placeholder"),
+        ({"type": "sql", "query": "SELECT count(*) FROM read_csv('/etc/passwd')", "mustBe": 0}, "disabled"),
+    ],
+)
+def test_a_check_that_makes_no_sense_is_found_with_its_reason(read: Read, check: dict[str, Any], problem: str) -> None:
+    contracts, findings = read(with_column(quality=[check]))
+    assert contracts == []
+    assert {f.code for f in findings} == {"DTV046"}
+    assert problem in findings[0].problem
 
 
 def test_freshness_and_sets_of_unique_columns_come_from_data_quality(read: Read) -> None:

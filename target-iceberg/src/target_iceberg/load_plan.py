@@ -97,7 +97,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     row_count: {"min": int | None, "max": int | None}; freshness: {"max_age_s": int};
     unique: {"max": number, "unit": "rows" | "percent"} duplicates allowed, or None for none;
     metric: {"metric": ODCS name, "arguments": {...}, "unit": "rows" | "percent", "limit": {ODCS operator: value}};
-    sql: {"query": DuckDB SQL over the staged rows, "limit": {ODCS operator: value}}."""
+    sql: {"query": DuckDB SQL over the staged rows, "table": the name that it has for them, "limit": {ODCS operator: value}}."""
     severity: Severity = "error"
     description: str | None = None
 

@@ -11,7 +11,7 @@ from dativo.config.diagnostics import has_errors
 from dativo.config.model.contract import Contract, ContractTarget
 from dativo.config.odcs import official
 from dativo.config.odcs.columns import columns
-from dativo.config.odcs.rules import RuleReader
+from dativo.config.odcs.quality import QualityReader
 from dativo.config.odcs.spellings import CUSTOM, canonical, columns_at, spelling_of
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _rules(
     place: tuple[PathPart, ...],
 ) -> tuple[Any, ...]:
     schema_object = odcs["schema"][index]
-    reader = RuleReader(schema_object["name"], found, document, findings)
+    reader = QualityReader(schema_object["name"], found, document, findings)
     read: set[str] = set()
     for i, prop in enumerate(schema_object.get("properties") or ()):
         if prop["name"] not in read:

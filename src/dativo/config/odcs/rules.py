@@ -6,7 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from dativo.config.diagnostics import did_you_mean, listed
-from dativo.config.odcs.values import at_most, comparable, fits, is_zero, next_value, plan_argument, row_limits
+from dativo.config.odcs.values import (
+    comparable,
+    fits,
+    next_value,
+    plan_argument,
+)
 from target_iceberg.load_plan import Rule
 
 if TYPE_CHECKING:
@@ -16,15 +21,7 @@ if TYPE_CHECKING:
     from dativo.config.yamlio import Document
     from target_iceberg.load_plan import Column, Severity
 
-SEVERITIES: dict[str, Severity] = {
-    "error": "error", "critical": "error", "blocker": "error", "high": "error", "major": "error",
-    "warning": "warning", "warn": "warning", "minor": "warning", "medium": "warning", "low": "warning", "info": "warning",
-}  # fmt: skip
 _INEXECUTABLE = {
-    "multipleOf": "numbers that are multiples of something",
-    "minItems": "the length of an array",
-    "maxItems": "the length of an array",
-    "uniqueItems": "repeated items of an array",
     "minProperties": "the number of an object's members",
     "maxProperties": "the number of an object's members",
     "required": "members required by logicalTypeOptions; write required: true at the member",
@@ -90,8 +87,6 @@ class RuleReader:
             self.enum(column, [e["value"] for e in prop["enum"]], (*place, "enum"))
         for key, value in (prop.get("logicalTypeOptions") or {}).items():
             self.option(column, key, value, self.option_place(place, key))
-        for i, check in enumerate(prop.get("quality") or ()):
-            self.quality(check, (*place, "quality", i), column)
         self.refuse_member_rules(prop, place)
 
     def option_place(self, place: tuple[PathPart, ...], key: str) -> tuple[PathPart, ...]:
@@ -106,12 +101,22 @@ class RuleReader:
         """One of logicalTypeOptions."""
         readers: dict[str, Callable[[Column, Any, tuple[PathPart, ...]], None]] = {
             "pattern": self.pattern, "format": self.format,
-            "minLength": self.length, "maxLength": self.length,
+            "minLength": self.length, "maxLength": self.length, "minItems": self.length, "maxItems": self.length,
+            "multipleOf": self.multiple, "uniqueItems": self.unique_items,
             "minimum": self.bound, "maximum": self.bound, "exclusiveMinimum": self.bound, "exclusiveMaximum": self.bound,
         }  # fmt: skip
         if key in _INEXECUTABLE and value not in (False, 0):
             self.cannot(place, _INEXECUTABLE[key])
-        elif key in {"minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}:
+        elif key in {
+            "minLength",
+            "maxLength",
+            "minItems",
+            "maxItems",
+            "minimum",
+            "maximum",
+            "exclusiveMinimum",
+            "exclusiveMaximum",
+        }:
             readers[key](column, (key, value), place)
         elif key in readers:
             readers[key](column, value, place)
@@ -154,16 +159,35 @@ class RuleReader:
         self.add("format", (column.name,), value)
 
     def length(self, column: Column, option: tuple[str, int], place: tuple[PathPart, ...]) -> None:
-        """minLength, maxLength."""
+        """minLength, maxLength of text; minItems, maxItems of an array."""
         key, value = option
-        kind = "min_length" if key == "minLength" else "max_length"
-        if column.type != "string":
-            self.say("DTV046", place, f"{key} needs text, and '{column.name}' is {column.type}", "remove it")
+        kind = "min_length" if key.startswith("min") else "max_length"
+        wanted = "list" if key.endswith("Items") else "string"
+        if column.type != wanted:
+            needs = "an array with declared items" if wanted == "list" else "text"
+            self.say("DTV046", place, f"{key} needs {needs}, and '{column.name}' is {column.type}", "remove it")
             return
         self.add(kind, (column.name,), value)
         low, high = self.argument(column, "min_length"), self.argument(column, "max_length")
         if low is not None and high is not None and low > high:
             self.say("DTV046", place, f"no text is at least {low} and at most {high} long", "swap the two")
+
+    def multiple(self, column: Column, value: Any, place: tuple[PathPart, ...]) -> None:
+        """multipleOf."""
+        is_number = column.type in {"int", "long", "float", "double"} or column.type.startswith("decimal")
+        if not is_number or isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            problem = f"multipleOf needs a number greater than 0 and a column of numbers, and '{column.name}' is {column.type}"
+            self.say("DTV046", place, problem, "remove it")
+            return
+        self.add("multiple_of", (column.name,), value)
+
+    def unique_items(self, column: Column, value: Any, place: tuple[PathPart, ...]) -> None:
+        """uniqueItems."""
+        if value and column.type != "list":
+            problem = f"uniqueItems needs an array with declared items, and '{column.name}' is {column.type}"
+            self.say("DTV046", place, problem, "remove it")
+        elif value:
+            self.add("unique_items", (column.name,))
 
     def bound(self, column: Column, option: tuple[str, Any], place: tuple[PathPart, ...]) -> None:
         """minimum, maximum and their exclusive forms; an exclusive bound becomes the next value of the column's type."""
@@ -195,112 +219,6 @@ class RuleReader:
             if ruled:
                 self.cannot((*here, ruled[0]), f"'{ruled[0]}' on a member of '{prop.get('name', 'element')}'")
             self.refuse_member_rules(member, here)
-
-    # -- quality ------------------------------------------------------------------------------------------------------
-
-    def quality(self, check: Mapping[str, Any], place: tuple[PathPart, ...], column: Column | None = None) -> None:
-        """One ODCS quality check, of a column or (None) of the object."""
-        kind = check.get("type", "library")
-        if kind == "text":
-            return  # a sentence for people
-        if kind != "library" and kind in {"sql", "custom"}:
-            self.cannot((*place, "type"), f"quality checks of type '{kind}'",
-                        "state it with metric: nullValues, duplicateValues, invalidValues or rowCount, or as type: text")  # fmt: skip
-            return
-        severity = SEVERITIES.get(str(check.get("severity", "error")).lower())
-        if severity is None:
-            problem = f"unknown severity '{check['severity']}'{did_you_mean(str(check['severity']), SEVERITIES)}"
-            self.say("DTV046", (*place, "severity"), problem, "use error or warning")
-            return
-        metric = check.get("metric") or check.get("rule")
-        readers = {
-            "nullValues": self.null_values, "missingValues": self.missing_values, "duplicateValues": self.duplicates,
-            "invalidValues": self.invalid_values, "rowCount": self.row_count,
-        }  # fmt: skip
-        if metric not in readers:
-            known = f"use one of: {listed(readers)}"
-            self.say("DTV045", place, f"unknown quality metric '{metric}'{did_you_mean(str(metric), readers)}", known)
-            return
-        name = re.sub(r"\W+", "_", str(check["name"])).strip("_").lower() if check.get("name") else None
-        more = {"severity": severity, "description": check.get("description"), "name": name or None}
-        readers[metric](check, place, column, more)
-
-    def null_values(self, check: Any, place: tuple[PathPart, ...], column: Column | None, more: dict[str, Any]) -> None:
-        """metric nullValues, mustBe 0."""
-        if column is None or not is_zero(check):
-            self.cannot(place, "nullValues other than mustBe: 0 at a column")
-        else:
-            self.add("not_null", (column.name,), **more)
-
-    def missing_values(
-        self, check: Any, place: tuple[PathPart, ...], column: Column | None, more: dict[str, Any]
-    ) -> None:
-        """metric missingValues: nothing but NULL and the empty text can be told from a value."""
-        values = (check.get("arguments") or {}).get("missingValues", [None])
-        if column is None or not is_zero(check) or any(v not in (None, "") for v in values):
-            self.cannot(place, "missingValues other than null and '' with mustBe: 0 at a column")
-            return
-        self.add("not_null", (column.name,), **more)
-        if "" in values and column.type == "string":
-            self.add("min_length", (column.name,), 1, **more)
-
-    def duplicates(self, check: Any, place: tuple[PathPart, ...], column: Column | None, more: dict[str, Any]) -> None:
-        """metric duplicateValues: none, or at most so many rows or percent."""
-        names = (check.get("arguments") or {}).get("properties") or ([column.name] if column else [])
-        unknown = [n for n in names if n not in self.columns]
-        if not names or unknown:
-            problem = f"duplicateValues names no column of the schema: {listed(unknown)}"
-            self.say("DTV046", place, problem, "arguments: {properties: [..]}")
-            return
-        most = at_most(check)
-        unit = check.get("unit", "rows")
-        if most is None or unit not in {"rows", "percent"}:
-            self.cannot(place, "duplicateValues other than mustBe: 0 or an upper limit in rows or percent")
-            return
-        self.add("unique", tuple(names), {"max": most, "unit": unit} if most else None, **more)
-
-    def invalid_values(
-        self, check: Any, place: tuple[PathPart, ...], column: Column | None, more: dict[str, Any]
-    ) -> None:
-        """metric invalidValues with validValues or a pattern, mustBe 0."""
-        arguments = check.get("arguments") or {}
-        if column is None or not is_zero(check) or not arguments.keys() & {"validValues", "pattern"}:
-            self.cannot(place, "invalidValues other than mustBe: 0 with validValues or pattern at a column")
-            return
-        for key in sorted(arguments.keys() - {"validValues", "pattern"}):
-            self.cannot((*place, "arguments", key), f"the argument '{key}' of invalidValues")
-        if "validValues" in arguments:
-            self.enum(column, arguments["validValues"], (*place, "arguments", "validValues"), **more)
-        if "pattern" in arguments:
-            self.pattern(column, arguments["pattern"], (*place, "arguments", "pattern"), **more)
-
-    def row_count(self, check: Any, place: tuple[PathPart, ...], column: Column | None, more: dict[str, Any]) -> None:
-        """metric rowCount at the object."""
-        limits = row_limits(check)
-        if column is not None or limits is None or check.get("unit", "rows") != "rows":
-            self.cannot(place, "rowCount other than limits in rows at the object")
-        else:
-            self.add("row_count", (), limits, **more)
-
-    def freshness(self, sla: Mapping[str, Any], place: tuple[PathPart, ...]) -> None:
-        """slaProperties freshness: the newest value of a column, when a run publishes."""
-        name = str(sla.get("element") or "").rpartition(".")[2]
-        column = self.columns.get(name)
-        if column is None or column.type not in {"timestamp", "timestamptz", "date"}:
-            problem = f"freshness needs a date or timestamp column, and '{name}' is none"
-            self.say("DTV046", place, problem, "element: <object>.<column>")
-            return
-        seconds = _UNITS_S.get(str(sla.get("unit", "h")).lower())
-        if seconds is None or not isinstance(sla.get("value"), (int, float)):
-            self.say("DTV046", place, "freshness needs a number and a unit", f"unit: one of {listed(_UNITS_S, 30)}")
-            return
-        self.add("freshness", (name,), {"max_age_s": int(sla["value"] * seconds)})
-
-
-_UNITS_S = {
-    "s": 1, "sec": 1, "second": 1, "seconds": 1, "m": 60, "min": 60, "minute": 60, "minutes": 60,
-    "h": 3600, "hr": 3600, "hour": 3600, "hours": 3600, "d": 86400, "day": 86400, "days": 86400,
-}  # fmt: skip
 
 
 def _members(

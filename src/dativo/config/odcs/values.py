@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NUMBERS = frozenset({"int", "long", "float", "double"})
-_OPERATORS = (
+OPERATORS = (
     "mustBe", "mustNotBe", "mustBeGreaterThan", "mustBeGreaterOrEqualTo", "mustBeLessThan", "mustBeLessOrEqualTo",
     "mustBeBetween", "mustNotBeBetween",
 )  # fmt: skip
@@ -91,7 +91,7 @@ def is_zero(check: Mapping[str, Any]) -> bool:
 
 def at_most(check: Mapping[str, Any]) -> int | float | None:
     """Upper limit of a count that must be small; None when the check says something else."""
-    said = {k: check[k] for k in _OPERATORS if k in check}
+    said = limits(check)
     if set(said) in ({"mustBe"}, {"mustBeLessOrEqualTo"}):
         value = next(iter(said.values()))
     elif set(said) == {"mustBeLessThan"} and check.get("unit", "rows") == "rows":
@@ -103,9 +103,28 @@ def at_most(check: Mapping[str, Any]) -> int | float | None:
     return value if "mustBe" not in said or value == 0 else None
 
 
+def limits(check: Mapping[str, Any]) -> dict[str, Any]:
+    """Operator -> value, as a check has them."""
+    return {o: check[o] for o in OPERATORS if o in check}
+
+
+def limit_problem(check: Mapping[str, Any]) -> str | None:
+    """Why a check cannot be compared with a number, or None."""
+    said = limits(check)
+    if not said:
+        return "the check says nothing that its value must be"
+    for operator, value in said.items():
+        numbers = value if operator.endswith("Between") and isinstance(value, list) else [value]
+        if any(isinstance(n, bool) or not isinstance(n, (int, float)) for n in numbers):
+            return f"{operator} needs a number, and {value!r} is none"
+        if operator.endswith("Between") and (len(numbers) != 2 or numbers[0] > numbers[1]):
+            return f"{operator} needs two numbers, the smaller one first"
+    return None
+
+
 def row_limits(check: Mapping[str, Any]) -> dict[str, int | None] | None:
     """Argument of a row_count rule; None when the check is no limit."""
-    said = {k: check[k] for k in _OPERATORS if k in check}
+    said = limits(check)
     if len(said) != 1:
         return None
     operator, value = next(iter(said.items()))
@@ -113,11 +132,11 @@ def row_limits(check: Mapping[str, Any]) -> dict[str, int | None] | None:
         return {"min": math.ceil(value[0]), "max": math.floor(value[1])}
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    limits: dict[str, dict[str, int | None]] = {
+    allowed: dict[str, dict[str, int | None]] = {
         "mustBe": {"min": int(value), "max": int(value)},
         "mustBeGreaterThan": {"min": math.floor(value) + 1, "max": None},
         "mustBeGreaterOrEqualTo": {"min": math.ceil(value), "max": None},
         "mustBeLessThan": {"min": None, "max": math.ceil(value) - 1},
         "mustBeLessOrEqualTo": {"min": None, "max": math.floor(value)},
     }
-    return limits.get(operator)
+    return allowed.get(operator)

@@ -13,16 +13,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from target_iceberg.errors import TargetError
+from target_iceberg.records.metrics import broken_limits, metric_value
 from target_iceberg.records.record_json import value_json
 from target_iceberg.records.rejects import MASK, classified_names
 from target_iceberg.run_report import RuleCount
+from target_iceberg.sql_rules import SqlProblem, quoted, sandbox, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
-    from target_iceberg.load_plan import Rule, StreamPlan
+    from target_iceberg.load_plan import Column, Rule, StreamPlan
 
 BATCH_ROWS = 1 << 17
 MAX_HASHES = 8 << 20
@@ -237,6 +239,48 @@ def _freshness(plan: StreamPlan, rule: Rule, rows: StagedRows, now: dt.datetime)
     )
 
 
+def _metric(plan: StreamPlan, rule: Rule, rows: StagedRows, now: dt.datetime) -> RuleCount | None:  # noqa: ARG001 - all audits are called alike
+    value = metric_value(plan, rule, rows)
+    unit = " %" if rule.argument.get("unit") == "percent" else ""
+    broken = broken_limits(value, rule.argument["limit"])
+    if not broken:
+        return None
+    return _finding(rule, rows.count(), f"{rule.argument['metric']} is {value:g}{unit} and must {' and '.join(broken)}")
+
+
+def _sql(plan: StreamPlan, rule: Rule, rows: StagedRows, now: dt.datetime) -> RuleCount | None:  # noqa: ARG001 - all audits are called alike
+    names = [c.name for c in plan.columns]
+    with sandbox() as connection:
+        table, made = quoted(rule.argument["table"]), False
+        for batch in rows.batches(names):
+            # What DuckDB does not know of Arrow's types would become another type: uuids are read from their bytes.
+            plain = pa.table([_storage(batch.column(n)) for n in names], names=names)
+            connection.register("batch", plain)
+            columns = ", ".join(_selected(c) for c in plan.columns)
+            verb = f"INSERT INTO {table}" if made else f"CREATE TABLE {table} AS"
+            connection.execute(f"{verb} SELECT {columns} FROM batch")  # noqa: S608 - names are quoted
+            connection.unregister("batch")
+            made = True
+        if not made:
+            return None  # no rows, nothing to judge
+        try:
+            value = value_of(rule.argument["query"], connection)
+        except SqlProblem as e:
+            return _finding(rule, rows.count(), f"the query cannot be answered: {e}")
+    broken = broken_limits(value, rule.argument["limit"])
+    shown = "NULL" if value is None else f"{value:g}"
+    return _finding(rule, rows.count(), f"the query gives {shown} and must {' and '.join(broken)}") if broken else None
+
+
+def _storage(column: Any) -> Any:
+    return column.storage if isinstance(column, pa.ExtensionArray) else column
+
+
+def _selected(column: Column) -> str:
+    name = quoted(column.name)
+    return f"CAST(CAST(hex({name}) AS VARCHAR) AS UUID) AS {name}" if column.type == "uuid" else name
+
+
 def _moment(value: dt.datetime | dt.date | None) -> dt.datetime | None:
     """A value as an instant: UTC where it names no zone, the end of the day where it is a date."""
     if value is None:
@@ -250,5 +294,7 @@ AUDITS: dict[str, Callable[[StreamPlan, Rule, StagedRows, dt.datetime], RuleCoun
     "unique": _unique,
     "row_count": _row_count,
     "freshness": _freshness,
+    "metric": _metric,
+    "sql": _sql,
 }
 """Audit by `Rule.kind`."""
