@@ -63,6 +63,7 @@ STATEMENTS: dict[str, list[str]] = {
         f"{SINGER}/test_checkpoints.py::test_two_runs_that_go_on_from_one_checkpoint_publish_it_once_and_delete_nothing_of_it",
     ],
     "11 append": [
+        f"{SINGER}/test_unique.py::test_in_warn_the_first_row_is_kept_and_later_ones_are_rejects",
         f"{SINGER}/test_run.py::test_rows_after_the_last_state_of_an_append_are_held_back",
         "tests/examples/test_examples.py::test_negative_example_is_found_with_place_and_remedy",
     ],

@@ -13,8 +13,11 @@ import pyarrow as pa
 from target_iceberg.errors import PartialPublishError, TargetError
 from target_iceberg.load_plan import TableRuleKind
 from target_iceberg.records.rejects import rejects_table
-from target_iceberg.run_report import Outcome, RuleCount, StreamReport, new_run_id
+from target_iceberg.records.repeats import unique_rules
+from target_iceberg.run_report import Outcome, StreamReport, new_run_id
 from target_iceberg.singer.log import event
+from target_iceberg.singer.repeated import reject_repeated
+from target_iceberg.singer.stream_report import own_bookmark, rule_counts, stream_report
 from target_iceberg.singer.unwanted import unwanted_rows
 from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
@@ -41,7 +44,7 @@ class Finish:
 
     def __init__(self, run: Run, report: RunReport, *, dry_run: bool) -> None:
         self._run, self._report, self._dry_run = run, report, dry_run
-        self.reports = {name: _stream_report(sink) for name, sink in run.sinks.items()}
+        self.reports = {name: stream_report(sink) for name, sink in run.sinks.items()}
         """What each stream brought; counts are complete when `conclude` has returned or `settle` was called."""
         self.bookmarks: dict[str, Bookmark] = {}
         """Bookmarks that were published."""
@@ -123,6 +126,8 @@ class Finish:
             report.notices.append(
                 f"{unwanted.withheld} rows after the tap's last STATE are held back; the next run reads them again"
             )
+        if reject_repeated(sink, files, unwanted.positions):
+            report.rejected, report.rules = sink.counts.rejected, rule_counts(sink)
         if plan.sort_by and files:
             files, unwanted.positions = sink.sort(files, unwanted.positions), Positions()
         state = self._state_of(plan.stream)
@@ -194,14 +199,17 @@ class Finish:
             # Of two rows of a key the last one wins, so a rule that the key is unique holds by itself.
             rules = tuple(r for r in plan.rules if r.kind != "unique" or set(r.columns) != set(plan.key))
             plan = msgspec.structs.replace(plan, rules=rules)
-        if not any(r.kind in TABLE_RULES for r in plan.rules) and not (plan.key and plan.write_mode == "append"):
+        judged = {r.name for r in unique_rules(plan)}
+        plan = msgspec.structs.replace(plan, rules=tuple(r for r in plan.rules if r.name not in judged))
+        if not any(r.kind in TABLE_RULES for r in plan.rules):
             return []
         from target_iceberg.records.audit import StagedRows, audit  # loads DuckDB
 
         files = [f.data_file.file_path for f in sink.finish()]
         io = sink.stage.table.io
         with lake_errors(address(plan)):
-            found = audit(plan, StagedRows(files, lambda path: io.new_input(path).open(), sink.file_columns))
+            rows = StagedRows(files, lambda path: io.new_input(path).open(), sink.file_columns)
+            found = audit(plan, rows, unique_key=False)
         self.reports[plan.stream].rules += found
         return [f"stream {plan.stream}: {f.example or f.rule}" for f in found if f.severity == "error"]
 
@@ -256,7 +264,7 @@ class Finish:
             report, mark = self.reports[p.plan.stream], done.bookmarks[p.plan.stream]
             self.bookmarks[p.plan.stream] = mark
             self._published_streams.add(p.plan.stream)
-            report.snapshot_id, report.bookmark_n, report.bookmark_after = done.snapshot_id, mark.n, _own(mark)
+            report.snapshot_id, report.bookmark_n, report.bookmark_after = done.snapshot_id, mark.n, own_bookmark(mark)
             report.rows_replaced = done.rows_replaced
             event(
                 "published",
@@ -283,11 +291,6 @@ class Finish:
                 f"superseded {r.superseded}, deleted {r.deleted}, withheld {r.withheld}); nothing was published",
                 "internal",
             )
-
-
-def _own(mark: Bookmark | None) -> Any:
-    """The stream's own part of a bookmark's state."""
-    return mark.state.get("bookmark") if mark is not None and mark.state else None
 
 
 def _content(entry: Any) -> Any:
@@ -355,38 +358,3 @@ def _as_columns(table: pa.Table, run: Run) -> pa.Table:
 
 def _identities(table: pa.Table) -> zip[tuple[str, str, int]]:
     return zip(*(table[name].to_pylist() for name in ("run_id", "stream", "n")), strict=True)
-
-
-def _stream_report(sink: StreamSink) -> StreamReport:
-    c, start = sink.counts, sink.stage.start
-    rules = []
-    for severity, counter in (("error", c.by_rule), ("warning", c.warnings)):
-        for name, records in counter.most_common():
-            column, kind = c.rules.get(name, (None, "rule"))
-            example = c.examples.get(name)
-            rules.append(
-                RuleCount(
-                    rule=name,
-                    column=column,
-                    kind=kind,
-                    severity=severity,
-                    records=records,
-                    example=example.message if example else None,
-                )
-            )
-    dropped = [
-        f"field {name} is not in the contract: dropped from {n} records" for name, n in c.fields_dropped.most_common()
-    ]
-    return StreamReport(
-        stream=sink.plan.stream,
-        table=address(sink.plan),
-        write_mode=sink.plan.write_mode,
-        read=c.read,
-        rejected=c.rejected,
-        bookmark_before=_own(start),
-        bookmark_n=start.n if start else None,
-        bookmark_after=_own(start),
-        schema_changes=sink.stage.changes,
-        rules=rules,
-        notices=[*sink.notices, *dropped],
-    )

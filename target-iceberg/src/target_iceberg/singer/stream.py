@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from target_iceberg.records.decode import Decoder
 from target_iceberg.records.mask import Masker, mask_key
 from target_iceberg.records.metadata import deleted_rows
 from target_iceberg.records.rejects import from_tap
+from target_iceberg.records.repeats import key_rule, reject_rows
 from target_iceberg.stages import passing
 from target_iceberg.table.deletes import SOURCE_FILE
 from target_iceberg.table.journal import SinkCounts, StreamCheckpoint, file_entry
@@ -28,7 +30,9 @@ from target_iceberg.table.tombstones import UNPARTITIONED, Tombstones
 from target_iceberg.table.writer import DataFileWriter
 
 if TYPE_CHECKING:
-    from target_iceberg.load_plan import StreamPlan
+    from collections.abc import Iterable
+
+    from target_iceberg.load_plan import Rule, StreamPlan
     from target_iceberg.records.decode import Decoded
     from target_iceberg.records.rejects import RejectRow
     from target_iceberg.singer.messages import TapReject
@@ -194,7 +198,9 @@ class StreamSink:
         if not rows.num_rows:
             return
         dead = deleted_rows(rows) if self._tombstones.wanted else None
-        if self._dedupe or (dead is not None and self.plan.key):
+        if self._dedupe and self.plan.write_mode == "append":
+            rows = self._first_of_twins(rows)
+        elif self._dedupe or (dead is not None and self.plan.key):
             rows = self._without_twins(rows)
             dead = deleted_rows(rows) if dead is not None else None
         if dead is not None:
@@ -208,6 +214,17 @@ class StreamSink:
     def activate(self, version: int) -> None:
         """The source says that only rows of this version of its table are valid."""
         self.activated = version if self.activated is None else max(version, self.activated)
+
+    def reject_staged(self, rule: Rule, n_rows: int, rows: Iterable[RejectRow]) -> None:
+        """Count rows as rejects that were good by themselves, and list some of them."""
+        c = self.counts
+        c.rejected += n_rows
+        c.good -= n_rows
+        c.by_rule[rule.name] += n_rows
+        c.rules[rule.name] = (", ".join(rule.columns), rule.kind)
+        for r in itertools.islice(rows, self._max_listed):
+            c.examples.setdefault(rule.name, r)
+            self.rejects.append(r)
 
     @property
     def withheld(self) -> bool:
@@ -355,6 +372,18 @@ class StreamSink:
         """The same key may lie in several partitions, so that files alone do not tell which row came last."""
         sources = {self.stage.schema.find_column_name(f.source_id) for f in self.stage.spec.fields}
         return bool(sources) and bool(self.plan.key) and not sources <= set(self.plan.key)
+
+    def _first_of_twins(self, table: pa.Table) -> pa.Table:
+        """Keep the first row of each key of a chunk and reject the others, where files would not tell which came first."""
+        rule = key_rule(self.plan)
+        rows = pa.array(np.arange(table.num_rows, dtype=np.int64))
+        keys = table.select(list(self.plan.key)).append_column("__row", rows)
+        first = np.sort(keys.group_by(list(self.plan.key)).aggregate([("__row", "min")])["__row_min"].to_numpy())
+        if len(first) == table.num_rows:
+            return table
+        later = table.take(pa.array(np.delete(np.arange(table.num_rows), first)))
+        self.reject_staged(rule, later.num_rows, reject_rows(self.plan, rule, later))
+        return table.take(pa.array(first))
 
     def _without_twins(self, table: pa.Table) -> pa.Table:
         """Keep the last row of each key of a chunk, where files would not tell which row came last."""

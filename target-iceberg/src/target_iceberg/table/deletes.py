@@ -148,6 +148,35 @@ class KeyIndex:
         positions: np.ndarray = self._query(sql, reader).column(0).to_numpy()
         return positions
 
+    def repeated(self, table: Table | None) -> Positions:
+        """Staged rows whose key an earlier staged row has, or a live row of a table."""
+        columns, found = ", ".join(self._names), Positions()
+        first = (
+            f"CREATE TEMP TABLE first AS SELECT {columns}, min(ord) AS ord FROM batch GROUP BY ALL HAVING count(*) > 1"  # noqa: S608
+        )
+        self._query(first, self._staged())
+        self._db.execute(f"CREATE TEMP TABLE known AS SELECT {columns} FROM keys LIMIT 0")  # noqa: S608  names are ours
+        on = " AND ".join(f"batch.{n} = keys.{n}" for n in self._names)
+        tasks = [] if table is None else table.scan().plan_files()
+        for task in tasks:
+            assert table is not None  # it has tasks
+            sql = f"SELECT batch.* FROM batch SEMI JOIN keys ON {on}"  # noqa: S608  names are ours
+            hits = self._query(sql, _key_batches(table.io, task.file.file_path, self._key_ids, None))
+            live = pa.array(_live(table.io, task, [hits["ord"].to_numpy()]))
+            self._query(
+                f"INSERT INTO known SELECT {columns} FROM batch",  # noqa: S608  names are ours
+                hits.filter(pc.is_in(hits["ord"], value_set=live)).to_reader(),
+            )
+        same = {t: " AND ".join(f"batch.{n} = {t}.{n}" for n in self._names) for t in ("first", "known")}
+        sql = (
+            f"SELECT batch.ord FROM batch LEFT JOIN first ON {same['first']} "  # noqa: S608  names are ours
+            f"WHERE batch.ord <> first.ord OR EXISTS (SELECT 1 FROM known WHERE {same['known']})"
+        )
+        losers = self._query(sql, self._staged()).column(0).to_numpy()
+        for file in self._files:
+            found.add(file.data_file, np.flatnonzero(np.isin(file.ordinals(), losers)))
+        return found
+
     def without(self, rows: pa.Table) -> pa.Table:
         """Rows of a table of which the key, under the table's own column names, is not among the keys."""
         numbered = pa.table(
@@ -209,7 +238,8 @@ def _key_batches(io: FileIO, path: str, key_ids: list[int], ordinals: np.ndarray
     with _parquet(io, path) as parquet:
         names = _names_by_id(parquet)
         if not set(key_ids) <= set(names):  # older than the column: its keys are NULL and match nothing
-            return pa.RecordBatchReader.from_batches(pa.schema([("k0", pa.null()), ("ord", pa.int64())]), [])
+            nothing = pa.schema([*((f"k{i}", pa.null()) for i in range(len(key_ids))), ("ord", pa.int64())])
+            return pa.RecordBatchReader.from_batches(nothing, [])
         schema = _key_schema(parquet, key_ids)
 
     def batches() -> Iterator[pa.RecordBatch]:
