@@ -377,3 +377,18 @@ def test_odcs_types_become_columns(read: Read, column: dict[str, Any], expected:
     contracts, findings = read(data)
     assert findings == []
     assert contracts[0].columns[0].type == expected
+
+
+@pytest.mark.parametrize(
+    ("zone", "naive"), [("Europe/Berlin", "Europe/Berlin"), ("Etc/UTC", None), ("reject", "reject")]
+)
+def test_the_contract_says_where_a_timestamp_without_offset_is(read: Read, zone: str, naive: str | None) -> None:
+    odcs = {
+        "apiVersion": "v3.1.0", "kind": "DataContract", "id": "x", "version": "1.0.0", "status": "active",
+        "schema": [{"name": "t", "properties": [{"name": "at", "logicalType": "timestamp", "logicalTypeOptions": {"defaultTimezone": zone}}]}],
+    }  # fmt: skip
+    contracts, findings = read(odcs)
+    assert findings == []
+    assert contracts[0].columns[0].naive == naive
+    odcs["schema"][0]["properties"][0]["logicalTypeOptions"]["defaultTimezone"] = "Europe/Berln"
+    assert [f.code for f in read(odcs)[1]] == ["DTV043"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
+
+import msgspec
 
 from dativo.config.diagnostics import did_you_mean
 from dativo.config.odcs.types import LOGICAL_TYPES, logical_type
@@ -48,11 +51,29 @@ def column(prop: dict[str, Any], document: Document, findings: list[Finding], pl
     name = str(prop.get("name", "element"))
     word = str(prop["logicalType"]) if members else _word(prop, document, findings, place)
     try:
-        return column_from_contract_type(word, name, **facts)
+        made = column_from_contract_type(word, name, **facts)
+        zone = (prop.get("logicalTypeOptions") or {}).get("defaultTimezone")
+        return made if zone is None else _in_zone(made, str(zone), document, findings, place)
     except UnknownTypeError as e:
         key = "physicalType" if word == prop.get("physicalType") else "logicalType"
         findings.append(document.finding("DTV043", (*place, key), str(e), "mend the type"))
         return column_from_contract_type("string", name, **{**facts, "fields": ()})
+
+
+def _in_zone(
+    made: Column, zone: str, document: Document, findings: list[Finding], place: tuple[PathPart, ...]
+) -> Column:
+    """A timestamp of which values without offset are in a zone, or refused."""
+    where = (*place, "logicalTypeOptions", "defaultTimezone")
+    if made.type != "timestamptz":
+        problem = f"defaultTimezone has no meaning for '{made.name}', a {made.type}"
+        findings.append(document.finding("DTV043", where, problem, "remove it, or make it a timestamp with time zone"))
+        return made
+    if zone != "reject" and zone not in available_timezones():
+        problem = f"no time zone '{zone}'{did_you_mean(zone, available_timezones())}"
+        findings.append(document.finding("DTV043", where, problem, "write one like Europe/Berlin, or reject"))
+        return made
+    return msgspec.structs.replace(made, naive=None if zone in {"UTC", "Etc/UTC"} else zone)
 
 
 def _members(

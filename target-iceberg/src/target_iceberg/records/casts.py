@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import decimal
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +11,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from target_iceberg.records.clock import DAY_MICROSECONDS, FIRST_MICROSECOND, LAST_MICROSECOND
+from target_iceberg.load_plan import Column
+from target_iceberg.records.clock import DAY_MICROSECONDS, FIRST_MICROSECOND, LAST_MICROSECOND, REJECT
 from target_iceberg.types import arrow_type, decimal_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_iceberg.load_plan import Column
-
 _UTC = pa.timestamp("us", tz="UTC")
 _NAIVE = pa.timestamp("us")
 _UTC_NAMES = frozenset({"UTC", "Etc/UTC", "Z", "+00:00", "GMT"})
+_END_OF_ZONE_TABLES = pa.scalar(dt.datetime(2037, 1, 1), _NAIVE)  # noqa: DTZ001  a wall clock
 _EXACT_FLOAT = 2.0**53
 _MIDNIGHT = r"^(\d{4}-\d{2}-\d{2})[T ]00(?::00(?::00(?:\.0+)?)?)?(?:Z|[+-]00(?::?00)?)?$"
 _SHORT_DECIMAL = r"\A[+-]?[0-9]{1,38}(?:\.[0-9]{1,38})?\z"
+_HAS_OFFSET = r"[Tt ][^Zz+-]*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)\z"
 _ZERO_OFFSET = r"(?:Z|[+-]00(?::?00)?)$"
 
 
@@ -147,7 +149,9 @@ def _cut_fraction(array: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(array, r"(\.\d{6})\d+", r"\1")
 
 
-def _timestamptz(array: pa.Array, _column: Column) -> pa.Array:
+def _timestamptz(array: pa.Array, column: Column) -> pa.Array:
+    if column.naive is not None:
+        return _with_zone_of_contract(array, column.naive)
     t = array.type
     if pa.types.is_timestamp(t):
         return _in_years(array.cast(pa.timestamp("us", tz=t.tz), safe=t.unit != "ns").cast(_UTC))
@@ -162,6 +166,32 @@ def _timestamptz(array: pa.Array, _column: Column) -> pa.Array:
         return _in_years(bare.cast(_UTC))
     except pa.ArrowInvalid:
         return _in_years(bare.cast(_NAIVE)).cast(_UTC)
+
+
+def _with_zone_of_contract(array: pa.Array, zone: str) -> pa.Array:
+    """Values with an offset as they are; those without are in the zone, or are not taken."""
+    t = array.type
+    plain = Column(name="", type="timestamptz")
+    if pa.types.is_timestamp(t) and t.tz is not None:
+        return _timestamptz(array, plain)
+    if not pa.types.is_string(t):
+        _require(pa.types.is_timestamp(t) or pa.types.is_date(t), "not timestamps")
+        has_offset = pa.repeat(False, len(array))
+        walls = array
+    else:
+        has_offset = pc.fill_null(pc.match_substring_regex(array, _HAS_OFFSET), True)
+        walls = pc.if_else(has_offset, pa.scalar(None, t), array)
+    _require(zone != REJECT or walls.null_count == len(walls), "no offset")
+    local = _timestamptz(walls, plain).cast(_NAIVE)  # as if they were UTC
+    # Arrow knows the rules of zones as far as the tables of changes reach, which end there.
+    _require(
+        pc.any(pc.greater_equal(local, _END_OF_ZONE_TABLES)).as_py() is not True, "beyond the tables of time zones"
+    )
+    moments = _in_years(pc.assume_timezone(local, zone, ambiguous="earliest", nonexistent="raise").cast(_UTC))
+    if not pa.types.is_string(t):
+        return moments
+    zoned = _timestamptz(pc.if_else(has_offset, array, pa.scalar(None, t)), plain)
+    return pc.if_else(has_offset, zoned, moments)
 
 
 def _timestamp(array: pa.Array, _column: Column) -> pa.Array:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from target_iceberg.records.values import ValueRefused, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DATE = r"(\d{4})-(\d\d)-(\d\d)"
 _ZONE = r"(?P<zone>[Zz]|(?P<sign>[+-])(?P<zh>\d\d)(?::?(?P<zm>\d\d))?)?"
@@ -14,6 +18,7 @@ _CLOCK = r"(?P<h>\d\d)(?::(?P<m>\d\d)(?::(?P<s>\d\d)(?:\.(?P<f>\d+))?)?)?"
 _TIMESTAMP = re.compile(_DATE + r"(?:[Tt ]" + _CLOCK + _ZONE + r")?", re.ASCII)
 _TIME = re.compile(_CLOCK + _ZONE, re.ASCII)
 _EPOCH_DAYS = dt.date(1970, 1, 1).toordinal()
+REJECT = "reject"
 DAY_MICROSECONDS = 86_400_000_000
 FIRST_MICROSECOND = (dt.date(1, 1, 1).toordinal() - _EPOCH_DAYS) * DAY_MICROSECONDS
 LAST_MICROSECOND = (dt.date(9999, 12, 31).toordinal() - _EPOCH_DAYS + 1) * DAY_MICROSECONDS - 1
@@ -26,6 +31,28 @@ def timestamptz(value: Any) -> int:
     if not FIRST_MICROSECOND <= moment <= LAST_MICROSECOND:
         raise ValueRefused("outside the years 1 to 9999 in UTC")
     return moment
+
+
+def timestamptz_in(zone: str) -> Callable[[Any], int]:
+    """`timestamptz` for a column whose contract says in which zone a value without offset is, or `reject`."""
+    info = None if zone == REJECT else ZoneInfo(zone)
+
+    def convert(value: Any) -> int:
+        wall, offset = _instant(value, "a timestamp (ISO 8601)")
+        if offset is not None:
+            return timestamptz(value)
+        if info is None:
+            raise ValueRefused("a timestamp without offset, which the contract refuses")
+        try:
+            local = dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=wall)  # noqa: DTZ001  its zone comes next
+            there = local.replace(tzinfo=info).astimezone(dt.timezone.utc)
+        except OverflowError as e:
+            raise ValueRefused("outside the years 1 to 9999 in UTC") from e
+        if there.astimezone(info).replace(tzinfo=None) != local:
+            raise ValueRefused(f"no such time of day in {zone}: clocks were put forward")
+        return (there - dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)) // dt.timedelta(microseconds=1)
+
+    return convert
 
 
 def timestamp(value: Any) -> int:

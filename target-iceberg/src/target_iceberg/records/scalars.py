@@ -47,6 +47,8 @@ def converter(column: Column) -> Converter:
         return _decimal(*parameters)
     if column.encoding == "json":
         return json_text
+    if column.naive is not None:
+        return clock.timestamptz_in(column.naive)
     nested = {"struct": _struct, "list": _list, "map": _map}
     return nested[column.type](column) if column.type in nested else _SIMPLE[column.type]
 

@@ -191,6 +191,8 @@ def _wire_type(column: Column, wide: frozenset[str]) -> pa.DataType:
         return pa.struct([pa.field(c.name, _wire_type(c, wide)) for c in column.fields])
     if column.type == "list":
         return pa.list_(pa.field("element", _wire_type(column.fields[0], wide)))
+    if column.naive is not None:  # the reader would take a value without offset for UTC
+        return pa.string()
     name, wider = _WIDE.get(column.type, (None, None))
     if name in wide:
         return wider
