@@ -7,19 +7,15 @@ import os
 import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import generate
+import target_cases
+from measuring import BIN, DATA, HERE, Figure, measure, show
 
-HERE = Path(__file__).resolve().parent
-DATA = HERE / "data"
-BIN = Path(sys.executable).parent
-ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 JOB = """\
 tenant_id: {tenant}
 source_connector: csv
@@ -29,38 +25,6 @@ source:
   files:
     - {{path: {path}, object: orders}}
 """
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One run of a command."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mb: float
-    """Largest single process."""
-
-
-def measure(arguments: list[str], cwd: Path) -> Figure:
-    """Run a command to its end and account for it and its descendants."""
-    script = (
-        "import resource, subprocess, sys, time\n"
-        "t = time.perf_counter(); code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)\n"
-        "w = time.perf_counter() - t; u = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
-        "if code.returncode: sys.exit(code.stderr.decode()[-3000:])\n"
-        "print(w, u.ru_utime + u.ru_stime, u.ru_maxrss / 1024)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        cwd=cwd,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr}")
-    return Figure(*map(float, done.stdout.split()))
 
 
 def median(figures: list[Figure]) -> Figure:
@@ -77,14 +41,6 @@ def project(directory: Path, jobs: int, data: str) -> None:
         file = directory / f"jobs/{tenant}/orders_{i:04d}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(JOB.format(tenant=tenant, path=data))
-
-
-def show(name: str, figure: Figure, note: str = "") -> None:
-    """One row."""
-    print(
-        f"  {name:44s} wall {figure.wall_s:6.2f} s  cpu {figure.cpu_s:6.2f} s  peak {figure.peak_mb:5.0f} MB  {note}",
-        flush=True,
-    )
 
 
 def compile_case(work: Path, _rows: int) -> None:
@@ -142,7 +98,7 @@ def csv_case(work: Path, rows: int) -> None:
         )
 
 
-CASES = {"compile": compile_case, "idle": idle_case, "csv": csv_case}
+CASES = {"compile": compile_case, "idle": idle_case, "csv": csv_case, **target_cases.CASES}
 
 
 def main() -> None:

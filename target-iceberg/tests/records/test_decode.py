@@ -403,3 +403,21 @@ def test_numbers_of_very_many_places_are_recognised_wherever_they_stand(value: s
 def test_ordinary_text_is_not_taken_for_such_numbers(text: str) -> None:
     for before in range(3):
         assert not endangers_decimals(b"-" * before + text.encode())
+
+
+def test_names_that_json_escapes_are_columns_like_others() -> None:
+    names = ['quote"s', "back\\slash", "tab\there"]
+    columns = (
+        *(Column(name=n, type="string") for n in names),
+        Column(name='json"s', type="string", encoding="json"),
+        Column(name="n", type="long"),
+    )
+    plan_ = StreamPlan(stream="s", namespace=("n",), table="t", columns=columns, write_mode="append", fingerprint="x")
+    good = {**{n: n for n in names}, 'json"s': {"a": 1}, "n": 1}
+    lines = [good, {**good, "n": "one"}, {"n": 2}]
+    data = b"".join(json.dumps({"type": "RECORD", "stream": "s", "record": r}).encode() + b"\n" for r in lines)
+    decoder = Decoder(plan_)
+    for _ in range(2):  # the second time all lines are sieved, because one was bad
+        found = decoder.decode_records(data, 3)
+        assert found.table.to_pylist() == [{**good, 'json"s': '{"a":1}'}, {**dict.fromkeys(good), "n": 2}]
+        assert found.n_rejected == 1

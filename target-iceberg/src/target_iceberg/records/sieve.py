@@ -45,7 +45,13 @@ class Sieve:
         return found
 
 
+def can_be_field(name: str) -> bool:
+    """Whether msgspec takes a name for a field; it compares it with the text of a key, escapes and all."""
+    return not any(c in '"\\' or ord(c) < 32 for c in name)
+
+
 def _struct(name: str, columns: Sequence[Column]) -> Any:
+    columns = [c for c in columns if can_be_field(c.name)]  # of the others it says nothing
     names = {f"f{i}": c.name for i, c in enumerate(columns)}
     kinds = [
         (f"f{i}", _kind(c), msgspec.Raw(b"null") if _kind(c) is msgspec.Raw else None) for i, c in enumerate(columns)

@@ -16,6 +16,7 @@ from target_iceberg.records.columns import build, coerce
 from target_iceberg.records.hazards import endangers_decimals
 from target_iceberg.records.rows import NO_FIELDS, parse_value
 from target_iceberg.records.scalars import compact_json, converter
+from target_iceberg.records.sieve import can_be_field
 from target_iceberg.records.values import ValueRefused
 from target_iceberg.types import arrow_schema, decimal_parameters
 
@@ -70,9 +71,11 @@ class WireReader:
         self._wide: frozenset[str] = frozenset()
         self._options = self._parse_options()
         self._raw_names = {f"f{i}": c.name for i, c in enumerate(self._raw)}
-        record = msgspec.defstruct(
-            "record", [(f, msgspec.Raw, msgspec.Raw(b"null")) for f in self._raw_names], rename=self._raw_names
-        )
+        self._raw_by_name = not all(can_be_field(c.name) for c in self._raw)
+        record: Any = dict[str, msgspec.Raw]
+        if not self._raw_by_name:
+            fields = [(f, msgspec.Raw, msgspec.Raw(b"null")) for f in self._raw_names]
+            record = msgspec.defstruct("record", fields, rename=self._raw_names)
         envelope: Any = msgspec.defstruct("envelope", [("record", record)])
         self._raw_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(envelope)
         self._raw_keys = [json.dumps(c.name, ensure_ascii=False).encode() for c in self._raw]
@@ -161,6 +164,9 @@ class WireReader:
         if any(line.count(key) > 1 for key in self._raw_keys) or (b"\\" in line and _ESCAPED_KEY.search(line)):
             raise ValueRefused("perhaps a key twice")
         record = self._raw_decoder.decode(line).record
+        if self._raw_by_name:
+            null = msgspec.Raw(b"null")
+            return [_text_value(record.get(c.name, null), f) for c, f in zip(self._raw, self._converters, strict=True)]
         return [_text_value(getattr(record, f), c) for f, c in zip(self._raw_names, self._converters, strict=True)]
 
 

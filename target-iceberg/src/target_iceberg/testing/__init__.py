@@ -1,0 +1,1 @@
+"""Tests that any Singer target for a lake can inherit; see `conformance`."""
