@@ -72,6 +72,12 @@ bench: $(INSTALLED) ## benchmarks; prints ratios within one run
 crash: $(INSTALLED) ## kill runs at POINTS points (200) and compare the tables with the truth
 	@POINTS=$(or $(POINTS),200) SEED=$(SEED) $(PYTEST) tests/crash -n 2 --dist load -q
 
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## feed framing and decoding any bytes for SECONDS (600), half by coverage, half by hypothesis
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' -c constraints.txt
+	@$(BIN)/python tests/fuzz/fuzz_records.py .fuzz $$(( $(or $(SECONDS),600) / 2 ))
+	@EXAMPLES=$$(( $(or $(SECONDS),600) * 30 )) $(PYTEST) tests/fuzz -q -n 2 --timeout 3600
+
 .PHONY: wheels
 wheels: $(INSTALLED) ## build all distributions into dist/
 	@for d in singer-arrow target-iceberg taps/tap-kit taps/tap-csv .; do $(BIN)/python -m build --wheel --no-isolation --outdir dist "$$d" >/dev/null || exit 1; done

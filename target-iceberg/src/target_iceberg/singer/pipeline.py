@@ -32,6 +32,8 @@ class _Waiting:
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
     rows: int = 0
+    before_state: tuple[int, int] | None = None
+    """(parts, rows) that stood before the last STATE."""
 
 
 class Lanes:
@@ -108,6 +110,17 @@ class Router:
         elif self._size >= WAITING_BYTES:
             self.flush(max(self._waiting, key=lambda s: self._waiting[s].size))
 
+    def mark(self, sink: StreamSink) -> None:
+        """A STATE has come: the sink is told when all of its records up to here are accepted.
+
+        Of several STATEs the last counts, so waiting records are not cut into a chunk for each of them.
+        """
+        waiting = self._waiting.get(sink.plan.stream)
+        if waiting is None:
+            self._lanes.then(sink.mark_state)
+        else:
+            waiting.before_state = len(waiting.parts), waiting.rows
+
     def flush(self, stream: str | None = None) -> None:
         """Send waiting records of one stream or of all to the workers."""
         for name in [stream] if stream is not None else list(self._waiting):
@@ -115,9 +128,17 @@ class Router:
             if waiting is None:
                 continue
             self._size -= waiting.size
-            chunk, rows, sink = b"".join(waiting.parts), waiting.rows, waiting.sink
-            sink.counts.bytes_in += waiting.size
-            self._lanes.put(lambda sink=sink, chunk=chunk, rows=rows: sink.evaluate_records(chunk, rows), sink.accept)  # type: ignore[misc]
+            waiting.sink.counts.bytes_in += waiting.size
+            parts, rows = waiting.before_state or (0, 0)
+            if waiting.before_state is not None:
+                self._put(waiting.sink, waiting.parts[:parts], rows)
+                self._lanes.then(waiting.sink.mark_state)
+            self._put(waiting.sink, waiting.parts[parts:], waiting.rows - rows)
+
+    def _put(self, sink: StreamSink, parts: list[bytes], rows: int) -> None:
+        if rows:
+            chunk = b"".join(parts)
+            self._lanes.put(lambda: sink.evaluate_records(chunk, rows), sink.accept)
 
 
 class Progress:

@@ -247,10 +247,9 @@ class Run:
         self.rows_since_state = 0
         for announced in self.announced.values():
             announced.state_came = True
-        for name, sink in self.sinks.items():
+        for sink in self.sinks.values():
             if sink.plan.write_mode == "append":
-                self._router.flush(name)
-                self._lanes.then(sink.mark_state)
+                self._router.mark(sink)
         if self._publish_is_due(value):
             self._publish()
         elif self.checkpoints is not None and self.sinks and self.checkpoints.is_due():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import uuid
+import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,13 @@ if TYPE_CHECKING:
 ROW_GROUP_BYTES = 32 << 20
 """Arrow bytes of one row group; what one open file may hold in memory."""
 MAX_BUFFERED_BYTES = 96 << 20
-"""Arrow bytes that all open files of a table may hold together (many partitions)."""
+"""Arrow bytes that all open files may hold together, of all partitions and of all streams."""
 _TABLE_BYTES = 1_000
 """What a table and each of its columns cost besides their values, which counts where partitions are many and small."""
+
+
+_WRITERS: weakref.WeakSet[DataFileWriter] = weakref.WeakSet()
+"""All that have written and are still in use; one thread at a time writes."""
 
 
 @dataclass(frozen=True)
@@ -165,11 +170,21 @@ class DataFileWriter:
             for key, rows in by_partition(self.spec, self.schema, table.rename_columns(self._names)):
                 self._append(key, rows.rename_columns(self._arrow_schema.names), ordinal)
                 ordinal += rows.num_rows
-        while sum(o.buffered_bytes for o in self._open.values()) > MAX_BUFFERED_BYTES:
-            if len(self._open) > MANY_PARTITIONS:
-                self._put_aside()
-            else:
-                self._flush(max(self._open.values(), key=lambda o: o.buffered_bytes))
+        _WRITERS.add(self)
+        while sum(w.buffered_bytes for w in _WRITERS) > MAX_BUFFERED_BYTES:
+            max(_WRITERS, key=lambda w: w.buffered_bytes).relieve()
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Arrow bytes that its open files hold."""
+        return sum(o.buffered_bytes for o in self._open.values())
+
+    def relieve(self) -> None:
+        """Write the largest buffer, or put all aside where there are many."""
+        if len(self._open) > MANY_PARTITIONS:
+            self._put_aside()
+        else:
+            self._flush(max(self._open.values(), key=lambda o: o.buffered_bytes))
 
     def close(self) -> list[StagedFile]:
         """Close all files and return them, in the order in which they were opened."""
