@@ -78,6 +78,14 @@ fuzz: $(INSTALLED) ## feed framing and decoding any bytes for SECONDS (600), hal
 	@$(BIN)/python tests/fuzz/fuzz_records.py .fuzz $$(( $(or $(SECONDS),600) / 2 ))
 	@EXAMPLES=$$(( $(or $(SECONDS),600) * 30 )) $(PYTEST) tests/fuzz -q -n 2 --timeout 3600
 
+.PHONY: test-spark
+test-spark: $(INSTALLED) ## compare what Spark reads with what PyIceberg reads; needs Java 17 and fetches Spark once
+	@command -v java >/dev/null || { echo "Spark needs Java 17 or newer"; exit 1; }
+	@test -x .services/spark/bin/python || "$(PYTHON)" -m venv .services/spark
+	@.services/spark/bin/python -m pip install --quiet --disable-pip-version-check 'pyspark>=4.0,<4.1'
+	@$(BIN)/python tests/spark/tables.py .services/spark-lake
+	@.services/spark/bin/python tests/spark/read.py .services/spark-lake
+
 .PHONY: wheels
 wheels: $(INSTALLED) ## build all distributions into dist/
 	@for d in singer-arrow target-iceberg taps/tap-kit taps/tap-csv .; do $(BIN)/python -m build --wheel --no-isolation --outdir dist "$$d" >/dev/null || exit 1; done

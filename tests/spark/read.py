@@ -1,0 +1,48 @@
+"""Reads the tables with Spark and compares them with what PyIceberg saw. Usage: read.py DIRECTORY (in Spark's environment)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+PACKAGES = "org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.11.0,org.xerial:sqlite-jdbc:3.50.3.0"
+QUERY = """SELECT id, status, CAST(amount AS STRING), date_format(at, 'yyyy-MM-dd HH:mm:ss.SSSSSS'), o.k, note
+FROM lake.default.{} ORDER BY id"""
+
+
+def main() -> None:
+    """Compare every table; exit 1 when one differs."""
+    directory = Path(sys.argv[1]).resolve()
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.jars.packages": PACKAGES,
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.catalog.lake": "org.apache.iceberg.spark.SparkCatalog",
+        "spark.sql.catalog.lake.type": "jdbc",
+        "spark.sql.catalog.lake.uri": f"jdbc:sqlite:{directory}/catalog.db",
+        "spark.sql.catalog.lake.warehouse": f"file://{directory}/warehouse",
+        "spark.sql.catalog.lake.jdbc.schema-version": "V1",
+    }
+    builder = SparkSession.builder.master("local[2]")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    expected = json.loads((directory / "expected.json").read_text())
+    different = []
+    for table, rows in expected.items():
+        found = [list(r) for r in spark.sql(QUERY.format(table)).collect()]
+        same = found == rows
+        print(f"{table}: {len(found)} rows in Spark, {len(rows)} in PyIceberg: {'the same' if same else 'DIFFERENT'}")
+        if not same:
+            different.append(table)
+    spark.stop()
+    if different or not expected:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
