@@ -92,12 +92,13 @@ def batch_lines(message: Batch, uri: str) -> Iterator[tuple[bytes, int]]:
                     f"stream {message.stream}: {uri}: a line of more than {_MAX_LINE_BYTES:,} bytes", "source"
                 )
             if cut:
-                yield _as_records(block[:cut])
+                yield as_records(block[:cut])
     if rest.strip():
-        yield _as_records(rest + b"\n")
+        yield as_records(rest + b"\n")
 
 
-def _as_records(lines: bytes) -> tuple[bytes, int]:
+def as_records(lines: bytes) -> tuple[bytes, int]:
+    """Lines of JSON, each ended, as the envelopes that the decoder reads, and how many; blank lines are left out."""
     lines = _BLANK_LINES.sub(b"\n", lines).lstrip(b"\n")
     rows = lines.count(b"\n")
     wrapped = b'{"record":' + lines.replace(b"\n", b'}\n{"record":')
