@@ -149,6 +149,12 @@ def test_load_methods(target: Any, method: Any, expected: list[int]) -> None:
     assert [r["id"] for r in ids(target)] == expected
 
 
+def test_append_only_keeps_every_version_of_a_row_and_still_wants_its_key(target: Any) -> None:
+    assert send(target, GOOD, {**GOOD, "status": "paid"}, load_method="append-only").code == 0
+    assert [r["status"] for r in ids(target)] == ["new", "paid"]
+    assert send(target, {**GOOD, "id": None}, load_method="append-only").code == 2
+
+
 def test_a_stream_without_key_is_appended(target: Any) -> None:
     for _ in range(2):
         assert send(target, GOOD, key=()).code == 0

@@ -54,7 +54,8 @@ def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, .
         namespace=defaults.namespace,
         table=table,
         columns=columns,
-        key=key,
+        # Who appends by choice keeps every version of a row: its key names it, and comes again.
+        key=() if method == "append-only" else key,
         rules=rules,
         write_mode=_WRITE_MODES[method],
         evolution="relaxed",
