@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dativo.config.cascade import get
 from dativo.config.diagnostics import did_you_mean, listed
 from dativo.config.plugins import SECRET_SHAPES
 from dativo.config.policies import mask_refused
@@ -15,12 +13,10 @@ from dativo.config.write_mode import reads_files, write_mode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dativo.config.connectors import LoadedRecipe
     from dativo.config.diagnostics import Finding, PathPart
-    from dativo.config.drafts import Draft
+    from dativo.config.job_case import JobCase
     from dativo.config.model.contract import Contract
-    from dativo.config.model.resolved import DeploymentMode, ResolvedJob, SourceObject
-    from dativo.config.project import Project
+    from dativo.config.model.resolved import SourceObject
     from dativo.config.yamlio import Document
 
 WITHOUT_CURSOR = frozenset({"full_refresh", "file_modified_time", "spreadsheet_modified_time"})
@@ -31,36 +27,6 @@ _SECRET_KEY = re.compile(
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-([^}]*))?\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BAD_IN_NAMES = re.compile(r"[\x00-\x1f\x7f@#?:/\\`\"'.\s]")
-
-
-@dataclass(frozen=True, slots=True)
-class JobCase:
-    """What a lint looks at; `job` is None when something it needs was not found."""
-
-    project: Project
-    draft: Draft
-    job: ResolvedJob | None
-    source: LoadedRecipe | None
-    target: LoadedRecipe | None
-    mode: DeploymentMode
-
-    @property
-    def document(self) -> Document:
-        """The job's file."""
-        return self.draft.document
-
-    def object_place(self, item: SourceObject) -> tuple[PathPart, ...]:
-        """Where the job names an object."""
-        for key in ("objects", "files", "tables", "sheets"):
-            for i, entry in enumerate(get(self.document.data, f"source.{key}") or ()):
-                name = (
-                    entry
-                    if isinstance(entry, str)
-                    else entry.get("object") or str(entry.get("name")).rpartition(".")[2]
-                )
-                if name == item.name:
-                    return "source", key, i
-        return ("source",)
 
 
 def not_in_cloud(case: JobCase) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dativo.config.diagnostics import Finding, Severity
-    from dativo.config.lints import JobCase
+    from dativo.config.job_case import JobCase
     from dativo.config.model.contract import Contract
     from dativo.config.model.resolved import ResolvedJob, SourceObject
     from dativo.config.project import Project

@@ -18,7 +18,8 @@ from dativo.config.connectors import Connectors
 from dativo.config.contracts import Contracts
 from dativo.config.diagnostics import Finding, has_errors, in_order
 from dativo.config.drafts import read_drafts
-from dativo.config.lints import JOB_LINTS, WITHOUT_CURSOR, JobCase
+from dativo.config.job_case import JobCase
+from dativo.config.lints import JOB_LINTS, WITHOUT_CURSOR
 from dativo.config.model.connection import CONNECTION_GROUPS, TargetConnection
 from dativo.config.model.resolved import Incremental, Logging, ResolvedJob, Retry, Source, Target
 from dativo.config.plugins import choose, selection_setting, source_settings
