@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from target_iceberg.errors import TargetError
 from target_iceberg.load_plan import Column, Rule, StreamPlan
-from target_iceberg.records import audit as audit_module
-from target_iceberg.records.audit import StagedRows, audit, count_duplicates
+from target_iceberg.records import staged_rows
+from target_iceberg.records.audit import audit
+from target_iceberg.records.staged_rows import StagedRows, count_duplicates
 
 UTC = dt.timezone.utc
 NOW = dt.datetime(2026, 1, 2, tzinfo=UTC)
@@ -67,7 +68,7 @@ def test_duplicates_are_counted_as_a_plain_count_does(
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit_module, "MAX_HASHES", max_hashes)
+        patch.setattr(staged_rows, "MAX_HASHES", max_hashes)
         found, example = count_duplicates(staged(tmp_path, table(rows[:cut]), table(rows[cut:])), ["id", "name"])
     counted = Counter(r for r in rows if None not in r)
     assert found == sum(n - 1 for n in counted.values())
@@ -78,9 +79,9 @@ def test_duplicates_are_counted_as_a_plain_count_does(
 
 def test_hashes_that_collide_are_no_duplicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        audit_module,
+        staged_rows,
         "_hash",
-        lambda connection, batch: (audit_module._complete(batch)["id"].to_numpy() % 3).astype(np.uint64),
+        lambda connection, batch: (staged_rows._complete(batch)["id"].to_numpy() % 3).astype(np.uint64),
     )
     rows = staged(tmp_path, pa.table({"id": [1, 2, 3, 4, 5, 6, 1]}))
     assert count_duplicates(rows, ["id"])[0] == 1

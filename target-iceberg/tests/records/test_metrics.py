@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from target_iceberg.load_plan import Column, Rule, StreamPlan, TableRuleKind
-from target_iceberg.records.audit import AUDITS, StagedRows, audit
+from target_iceberg.records.audit import AUDITS, audit
 from target_iceberg.records.metrics import METRICS, OPERATORS, broken_limits
+from target_iceberg.records.staged_rows import StagedRows
 from target_iceberg.sql_rules import SqlProblem, require_valid
 from target_iceberg.types import arrow_schema
 

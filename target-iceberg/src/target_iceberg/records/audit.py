@@ -3,69 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from target_iceberg.errors import TargetError
 from target_iceberg.records.metrics import broken_limits, metric_value
 from target_iceberg.records.record_json import value_json
 from target_iceberg.records.rejects import MASK, classified_names
+from target_iceberg.records.staged_rows import StagedRows, count_duplicates
 from target_iceberg.run_report import RuleCount
 from target_iceberg.sql_rules import SqlProblem, quoted, sandbox, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    import numpy.typing as npt
+    from collections.abc import Callable
 
     from target_iceberg.load_plan import Column, Rule, StreamPlan
-
-BATCH_ROWS = 1 << 17
-MAX_HASHES = 8 << 20
-"""Hashes sorted at once (64 MB); with more rows the files are read once more for each further share of them."""
-_MAX_VERIFIED = 10_000
-
-
-class StagedRows:
-    """The rows of Parquet files, read column by column.
-
-    Args:
-        files: whatever `open_file` understands; paths by default.
-        open_file: gives a path or file-like object for `pyarrow.parquet.ParquetFile`.
-        file_columns: name in the files of a column that is called otherwise in the plan.
-    """
-
-    def __init__(
-        self,
-        files: Sequence[Any],
-        open_file: Callable[[Any], Any] | None = None,
-        file_columns: Mapping[str, str] | None = None,
-    ) -> None:
-        self._files = list(files)
-        self._open = open_file or (lambda file: file)
-        self._names = dict(file_columns or {})
-
-    def count(self) -> int:
-        """Rows in all files."""
-        total = 0
-        for file in self._files:
-            with pq.ParquetFile(self._open(file)) as parquet:
-                total += parquet.metadata.num_rows
-        return total
-
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Batches of some columns, under the plan's names."""
-        names = [self._names.get(c, c) for c in columns]
-        for file in self._files:
-            with pq.ParquetFile(self._open(file)) as parquet:
-                for batch in parquet.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-                    yield batch.select(names).rename_columns(list(columns))
 
 
 def audit(
@@ -123,89 +77,6 @@ def _unique(plan: StreamPlan, rule: Rule, rows: StagedRows, now: dt.datetime) ->
         duplicates,
         f"{duplicates:,} rows repeat a value that must be unique" + (f", e.g. {shown}" if shown else ""),
     )
-
-
-def count_duplicates(rows: StagedRows, columns: Sequence[str]) -> tuple[int, pa.Table | None]:
-    """(rows that repeat an earlier row's values, one of them); rows with a NULL among the values do not count.
-
-    64-bit hashes are sorted, which proves uniqueness if none comes twice; those that do are looked up in the files.
-    """
-    total = rows.count()
-    shares = max(1, math.ceil(total / MAX_HASHES))
-    duplicates, suspects = 0, []
-    for share in range(shares):
-        hashes = _hashes(rows, columns, total if shares == 1 else MAX_HASHES * 2, share, shares)
-        hashes.sort()
-        again = hashes[1:][hashes[1:] == hashes[:-1]]
-        duplicates += len(again)
-        suspects.append(
-            again[np.concatenate(([True], again[1:] != again[:-1]))][:_MAX_VERIFIED] if len(again) else again
-        )
-    if not duplicates:
-        return 0, None
-    collisions, example = _verify(rows, columns, np.sort(np.concatenate(suspects)[:_MAX_VERIFIED]))
-    return duplicates - collisions, example
-
-
-def _hashes(rows: StagedRows, columns: Sequence[str], at_most: int, share: int, shares: int) -> npt.NDArray[np.uint64]:
-    """Hashes of this share of the rows, `(n,)`."""
-    found = np.empty(at_most, np.uint64)
-    n = 0
-    with duckdb.connect() as connection:
-        for batch in rows.batches(columns):
-            hashes = _hash(connection, batch)
-            if shares > 1:
-                hashes = hashes[hashes % np.uint64(shares) == share]
-            if n + len(hashes) > len(found):  # a share that came out larger than twice its average
-                found = np.concatenate((found, np.empty(len(found), np.uint64)))
-            found[n : n + len(hashes)] = hashes
-            n += len(hashes)
-    return found[:n]
-
-
-def _hash(connection: duckdb.DuckDBPyConnection, batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
-    complete = _complete(batch)
-    connection.register("batch", complete)
-    result = connection.execute(f"SELECT hash({_list(complete)}) AS h FROM batch").fetchnumpy()  # noqa: S608 - names are quoted
-    return np.asarray(result["h"], np.uint64)
-
-
-def _complete(batch: pa.RecordBatch) -> pa.Table:
-    """Rows without NULL, NULLs being equal to nothing."""
-    table = pa.Table.from_batches([batch])
-    for name in table.column_names:
-        if table[name].null_count:
-            table = table.filter(pc.is_valid(table[name]))
-    return table
-
-
-def _list(table: pa.Table) -> str:
-    return ", ".join('"' + name.replace('"', '""') + '"' for name in table.column_names)
-
-
-def _verify(rows: StagedRows, columns: Sequence[str], suspects: npt.NDArray[np.uint64]) -> tuple[int, pa.Table | None]:
-    """(rows that only share a hash with another, one row whose values do repeat) among the rows with these hashes."""
-    repeated = 0
-    kept: list[pa.Table] = []
-    with duckdb.connect() as connection:
-        for batch in rows.batches(columns):
-            complete = _complete(batch)
-            hashes = _hash(connection, batch)
-            hit = suspects[np.minimum(np.searchsorted(suspects, hashes), len(suspects) - 1)] == hashes
-            if hit.any():
-                kept.append(complete.filter(pa.array(hit)))
-        table = pa.concat_tables(kept)
-        connection.register("kept", table)
-        names = _list(table)
-        query = f"SELECT count(*), CAST(sum(n - 1) AS BIGINT) FROM (SELECT count(*) AS n FROM kept GROUP BY {names})"  # noqa: S608 - names are quoted
-        counted = connection.execute(query).fetchone()
-        assert counted  # an aggregate has one row
-        repeated = table.num_rows - len(suspects) - int(counted[1] or 0)
-        example = connection.execute(
-            f"SELECT min(r) FROM (SELECT row_number() OVER () - 1 AS r, count(*) OVER (PARTITION BY {names}) AS n FROM kept) "  # noqa: S608
-            "WHERE n > 1"
-        ).fetchone()
-    return repeated, table.slice(example[0], 1) if example and example[0] is not None else None
 
 
 def _row_count(plan: StreamPlan, rule: Rule, rows: StagedRows, now: dt.datetime) -> RuleCount | None:  # noqa: ARG001 - all audits are called alike

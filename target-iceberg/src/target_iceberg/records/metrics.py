@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_iceberg.load_plan import Column, Rule, StreamPlan
-    from target_iceberg.records.audit import StagedRows
+    from target_iceberg.records.staged_rows import StagedRows
 
 OPERATORS: dict[str, tuple[str, Callable[[float, Any], bool]]] = {
     "mustBe": ("be {0}", lambda value, limit: value == limit),
@@ -94,7 +94,7 @@ def _invalid_values(plan: StreamPlan, rule: Rule, rows: StagedRows) -> int:
 
 
 def _duplicate_values(plan: StreamPlan, rule: Rule, rows: StagedRows) -> int:  # noqa: ARG001
-    from target_iceberg.records.audit import count_duplicates
+    from target_iceberg.records.staged_rows import count_duplicates
 
     return count_duplicates(rows, rule.columns)[0]
 

@@ -203,7 +203,8 @@ class Finish:
         plan = msgspec.structs.replace(plan, rules=tuple(r for r in plan.rules if r.name not in judged))
         if not any(r.kind in TABLE_RULES for r in plan.rules):
             return []
-        from target_iceberg.records.audit import StagedRows, audit  # loads DuckDB
+        from target_iceberg.records.audit import audit  # loads DuckDB
+        from target_iceberg.records.staged_rows import StagedRows
 
         files = [f.data_file.file_path for f in sink.finish()]
         io = sink.stage.table.io

@@ -61,7 +61,7 @@ def _superseded(sink: StreamSink, files: list[StagedFile], tombstones: list[Stag
     staged = [*files, *tombstones]
     if not plan.key or plan.write_mode == "append" or not staged:
         return Positions()
-    from target_iceberg.records.audit import StagedRows, count_duplicates
+    from target_iceberg.records.staged_rows import StagedRows, count_duplicates
 
     with lake_errors(address(plan)):
         # Sorted hashes prove in little memory that no key came twice, which is what nearly always is.
