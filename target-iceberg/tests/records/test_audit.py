@@ -77,15 +77,51 @@ def test_duplicates_are_counted_as_a_plain_count_does(
         assert counted[tuple(example.to_pylist()[0].values())] > 1
 
 
+class Colliding(staged_rows._Hasher):
+    """Gives many values the same hash."""
+
+    def hashes(self, table: pa.Table) -> np.ndarray:
+        return (table["id"].to_numpy() % 3).astype(np.uint64)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([0, 255, 0], pa.uint8()),
+        pa.array([-1, 1, -1], pa.int32()),
+        pa.array([2**64 - 1, 1, 2**64 - 1], pa.uint64()),
+        pa.array([dt.date(1, 1, 1), dt.date(2026, 1, 1), dt.date(1, 1, 1)]),
+        pa.array([dt.time(23, 59), None, dt.time(23, 59)], pa.time64("us")),
+        pa.array([dt.datetime(1, 1, 1), dt.datetime(9999, 1, 1), dt.datetime(1, 1, 1)], pa.timestamp("us")),
+        pa.array([1.5, 0.25, 1.5]),
+        pa.array(["a", None, "a"]),
+        pa.array([True, False, True]),
+    ],
+)
+def test_values_of_every_type_are_counted(tmp_path: Path, values: pa.Array) -> None:
+    rows = staged(tmp_path, pa.table({"v": values}))
+    found, example = count_duplicates(rows, ["v"])
+    assert found == 1
+    assert example is not None
+    assert example["v"].to_pylist() == values.to_pylist()[:1]
+
+
 def test_hashes_that_collide_are_no_duplicates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         staged_rows,
-        "_hash",
-        lambda connection, batch: (staged_rows._complete(batch)["id"].to_numpy() % 3).astype(np.uint64),
+        "_Hasher",
+        Colliding,
     )
     rows = staged(tmp_path, pa.table({"id": [1, 2, 3, 4, 5, 6, 1]}))
     assert count_duplicates(rows, ["id"])[0] == 1
     assert count_duplicates(staged(tmp_path, pa.table({"id": [1, 2, 3, 4]})), ["id"]) == (0, None)
+
+
+def test_a_column_that_came_later_is_null_before(tmp_path: Path) -> None:
+    rows = staged(tmp_path, pa.table({"id": [1, 2]}), pa.table({"id": [3, 3], "name": ["a", "a"]}))
+    assert count_duplicates(rows, ["name"])[0] == 1
+    assert count_duplicates(rows, ["id", "name"])[0] == 1
+    assert audit(plan(Rule(name="r", kind="unique", columns=("name",))), rows)[0].records == 1
 
 
 def test_the_key_must_be_unique_in_append_and_only_there(tmp_path: Path) -> None:

@@ -43,13 +43,14 @@ def _has_zeros(data: bytes) -> bool:
 def _has_exponent(data: bytes) -> bool:
     # Pairs at even and at odd places: many times as fast as a regular expression over all of it.
     hit = np.empty(_PAIRS_AT_ONCE, np.bool_)
+    wanted = _PAIRS if b"\\" in data else _PAIRS[:2]
     for start in (0, 1):
         if len(data) < start + 2:
             return False
         pairs = np.frombuffer(data, "<u2", (len(data) - start) // 2, start)
         for low in range(0, len(pairs), _PAIRS_AT_ONCE):
             some = pairs[low : low + _PAIRS_AT_ONCE]
-            for pair, follows in _PAIRS:
+            for pair, follows in wanted:
                 hits = np.equal(some, pair, out=hit[: len(some)])
                 if hits.any() and _matches(data, start + 2 * (low + np.flatnonzero(hits)), follows):
                     return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,12 +13,15 @@ import pyarrow.parquet as pq
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import duckdb
     import numpy.typing as npt
 
 BATCH_ROWS = 1 << 17
 MAX_HASHES = 8 << 20
 """Hashes sorted at once (64 MB); with more rows the files are read once more for each further share of them."""
 _MAX_VERIFIED = 10_000
+_INTEGERS = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
+"""Signed integers by bit width."""
 
 
 class StagedRows:
@@ -54,8 +56,12 @@ class StagedRows:
         names = [self._names.get(c, c) for c in columns]
         for file in self._files:
             with pq.ParquetFile(self._open(file)) as parquet:
-                for batch in parquet.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-                    yield batch.select(names).rename_columns(list(columns))
+                there = set(parquet.schema_arrow.names)
+                found = [n for n in names if n in there]
+                for batch in parquet.iter_batches(BATCH_ROWS, columns=found, use_threads=False):
+                    # A column that came later in the run is NULL in the files before.
+                    values = [batch.column(n) if n in there else pa.nulls(batch.num_rows) for n in names]
+                    yield pa.record_batch(values, names=list(columns))
 
 
 def count_duplicates(rows: StagedRows, columns: Sequence[str]) -> tuple[int, pa.Table | None]:
@@ -84,9 +90,9 @@ def _hashes(rows: StagedRows, columns: Sequence[str], at_most: int, share: int, 
     """Hashes of this share of the rows, `(n,)`."""
     found = np.empty(at_most, np.uint64)
     n = 0
-    with duckdb.connect() as connection:
+    with _Hasher() as hasher:
         for batch in rows.batches(columns):
-            hashes = _hash(connection, batch)
+            hashes = hasher.hashes(_complete(batch))
             if shares > 1:
                 hashes = hashes[hashes % np.uint64(shares) == share]
             if n + len(hashes) > len(found):  # a share that came out larger than twice its average
@@ -96,11 +102,36 @@ def _hashes(rows: StagedRows, columns: Sequence[str], at_most: int, share: int, 
     return found[:n]
 
 
-def _hash(connection: duckdb.DuckDBPyConnection, batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
-    complete = _complete(batch)
-    connection.register("batch", complete)
-    result = connection.execute(f"SELECT hash({_list(complete)}) AS h FROM batch").fetchnumpy()  # noqa: S608 - names are quoted
-    return np.asarray(result["h"], np.uint64)
+class _Hasher:
+    """64-bit hashes of rows without NULL; a connection to DuckDB is made when one is needed."""
+
+    def __init__(self) -> None:
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def __enter__(self) -> _Hasher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def hashes(self, table: pa.Table) -> npt.NDArray[np.uint64]:
+        """One per row; two rows with the same values have the same."""
+        if table.num_columns == 1 and _is_number(table.schema.types[0]):
+            values = table.column(0).combine_chunks()
+            # The values themselves are as good: they are of 64 bits or fewer.
+            return np.asarray(values.view(_INTEGERS[values.type.bit_width]).to_numpy().astype(np.int64).view(np.uint64))
+        import duckdb
+
+        self._connection = self._connection or duckdb.connect()
+        self._connection.register("batch", table)
+        result = self._connection.execute(f"SELECT hash({_list(table)}) AS h FROM batch").fetchnumpy()  # noqa: S608 - names are quoted
+        return np.asarray(result["h"], np.uint64)
+
+
+def _is_number(t: pa.DataType) -> bool:
+    """Stored as an integer, every value in one way only."""
+    return bool(pa.types.is_integer(t) or pa.types.is_timestamp(t) or pa.types.is_date(t) or pa.types.is_time(t))
 
 
 def _complete(batch: pa.RecordBatch) -> pa.Table:
@@ -118,12 +149,14 @@ def _list(table: pa.Table) -> str:
 
 def _verify(rows: StagedRows, columns: Sequence[str], suspects: npt.NDArray[np.uint64]) -> tuple[int, pa.Table | None]:
     """(rows that only share a hash with another, one row whose values do repeat) among the rows with these hashes."""
+    import duckdb
+
     repeated = 0
     kept: list[pa.Table] = []
-    with duckdb.connect() as connection:
+    with duckdb.connect() as connection, _Hasher() as hasher:
         for batch in rows.batches(columns):
             complete = _complete(batch)
-            hashes = _hash(connection, batch)
+            hashes = hasher.hashes(complete)
             hit = suspects[np.minimum(np.searchsorted(suspects, hashes), len(suspects) - 1)] == hashes
             if hit.any():
                 kept.append(complete.filter(pa.array(hit)))

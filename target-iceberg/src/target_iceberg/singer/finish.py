@@ -18,7 +18,7 @@ from target_iceberg.run_report import Outcome, StreamReport, new_run_id
 from target_iceberg.singer.log import event
 from target_iceberg.singer.repeated import reject_repeated
 from target_iceberg.singer.stream_report import own_bookmark, rule_counts, stream_report
-from target_iceberg.singer.unwanted import unwanted_rows
+from target_iceberg.singer.unwanted import rows_of, unwanted_rows
 from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table.deletes import Positions
@@ -204,13 +204,9 @@ class Finish:
         if not any(r.kind in TABLE_RULES for r in plan.rules):
             return []
         from target_iceberg.records.audit import audit  # loads DuckDB
-        from target_iceberg.records.staged_rows import StagedRows
 
-        files = [f.data_file.file_path for f in sink.finish()]
-        io = sink.stage.table.io
         with lake_errors(address(plan)):
-            rows = StagedRows(files, lambda path: io.new_input(path).open(), sink.file_columns)
-            found = audit(plan, rows, unique_key=False)
+            found = audit(plan, rows_of(sink, sink.finish()), unique_key=False)
         self.reports[plan.stream].rules += found
         return [f"stream {plan.stream}: {f.example or f.rule}" for f in found if f.severity == "error"]
 

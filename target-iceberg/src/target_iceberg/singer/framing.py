@@ -6,6 +6,7 @@ its place: all spans with records before it come before it. That is what a STATE
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 from dataclasses import dataclass
@@ -137,22 +138,25 @@ class Framer:
             return
         order = np.argsort(ids, kind="stable")
         order = order[ids[order] >= 0]
+        if not len(order):
+            return
         ids, starts, ends = ids[order], starts[order], ends[order]
-        for part in np.split(np.arange(len(ids)), np.flatnonzero(np.diff(ids)) + 1):
-            if len(part):
-                s, e = starts[part], ends[part]
-                replaced = (
-                    {k: marked[int(order[j])] for k, j in enumerate(part.tolist()) if int(order[j]) in marked}
-                    if marked
-                    else {}
-                )
-                yield Span(self._envelopes.streams[ids[part[0]]], _gather(view, s, e, replaced), len(part))
+        replaced = {j: marked[i] for j, i in enumerate(order.tolist()) if i in marked} if marked else {}
+        data = memoryview(_gather(view, starts, ends, replaced))
+        lengths = ends - starts
+        for j, line in replaced.items():
+            lengths[j] = len(line)
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        bounds = np.concatenate(([0], np.flatnonzero(np.diff(ids)) + 1, [len(ids)]))
+        places, names = offsets[bounds].tolist(), ids[bounds[:-1]].tolist()
+        for k, (low, high) in enumerate(itertools.pairwise(bounds.tolist())):
+            yield Span(self._envelopes.streams[names[k]], data[places[k] : places[k + 1]], high - low)
 
 
 def _gather(
     view: memoryview, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], replaced: dict[int, bytes]
 ) -> bytes | memoryview:
-    """Lines one after the other; neighbours are copied together."""
+    """Lines one after the other, some of them replaced; neighbours are copied together."""
     if replaced:
         return b"".join(
             replaced.get(i) or view[s:e] for i, (s, e) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))

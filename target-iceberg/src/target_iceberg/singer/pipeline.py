@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from target_iceberg.singer.stream import Evaluated, StreamSink
 
-CHUNK_BYTES = 8 << 20
-WAITING_BYTES = 32 << 20
+CHUNK_BYTES = 4 << 20
+WAITING_BYTES = 48 << 20
 WORKERS = 2
+UNDER_WAY = 8
+"""Chunks that are decoded or wait for it or for being staged: so many that workers go on while a row group is written."""
 PROGRESS_EVERY_S = 0.5
 
 
@@ -41,7 +43,7 @@ class Lanes:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="evaluate")
-        self._queue: queue.Queue[tuple[Future[Any] | None, Callable[[Any], None]]] = queue.Queue(WORKERS + 1)
+        self._queue: queue.Queue[tuple[Future[Any] | None, Callable[[Any], None]]] = queue.Queue(UNDER_WAY)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._stage, name="stage", daemon=True)
         self._thread.start()

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from target_iceberg.records.repeats import reject_rows, unique_rules
+from target_iceberg.records.staged_rows import count_duplicates
+from target_iceberg.singer.unwanted import rows_of
 from target_iceberg.table.deletes import KeyIndex, Positions
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.stage import address
@@ -50,6 +52,9 @@ def reject_repeated(sink: StreamSink, files: list[StagedFile], unwanted: Positio
 
 def _repeated(sink: StreamSink, files: list[StagedFile], columns: tuple[str, ...]) -> Positions:
     stage = sink.stage
+    is_empty = not stage.table_existed or stage.table.current_snapshot() is None
+    if is_empty and not count_duplicates(rows_of(sink, files), columns)[0]:
+        return Positions()  # as nearly always, and this proof needs little
     ids = [stage.schema.find_field(c).field_id for c in columns]
     with KeyIndex(stage.table.io, files, ids, columns) as index:
         return index.repeated(stage.table if stage.table_existed else None)

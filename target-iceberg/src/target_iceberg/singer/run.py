@@ -5,6 +5,7 @@ The lake is opened, and the libraries for it loaded, when the first record comes
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -170,6 +171,9 @@ class Run:
         sink.decoder.announce(announced.schema)
         if announced.state_came:
             sink.mark_state()
+        if not gc.isenabled():  # the program starts so; what was imported stays and need not be looked at again
+            gc.freeze()
+            gc.enable()
         self.sinks[stream] = sink
         return sink
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from target_iceberg.load_plan import TABLE_VERSION
+from target_iceberg.records.staged_rows import StagedRows, count_duplicates
 from target_iceberg.table.deletes import KeyIndex, Positions
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.stage import address
@@ -55,20 +56,21 @@ def unwanted_rows(sink: StreamSink, files: list[StagedFile], tombstones: list[St
     return found
 
 
+def rows_of(sink: StreamSink, files: list[StagedFile]) -> StagedRows:
+    """The rows of files that a sink has staged, under the plan's names."""
+    io = sink.stage.table.io
+    return StagedRows([f.data_file.file_path for f in files], lambda path: io.new_input(path).open(), sink.file_columns)
+
+
 def _superseded(sink: StreamSink, files: list[StagedFile], tombstones: list[StagedFile]) -> Positions:
     """Staged rows and deletions of which a later one of the same key was staged too."""
     plan, io = sink.plan, sink.stage.table.io
     staged = [*files, *tombstones]
     if not plan.key or plan.write_mode == "append" or not staged:
         return Positions()
-    from target_iceberg.records.staged_rows import StagedRows, count_duplicates
-
     with lake_errors(address(plan)):
         # Sorted hashes prove in little memory that no key came twice, which is what nearly always is.
-        rows = StagedRows(
-            [f.data_file.file_path for f in staged], lambda path: io.new_input(path).open(), sink.file_columns
-        )
-        if not count_duplicates(rows, plan.key)[0]:
+        if not count_duplicates(rows_of(sink, staged), plan.key)[0]:
             return Positions()
         ids = [sink.stage.schema.find_field(k).field_id for k in plan.key]
         with KeyIndex(io, staged, ids) as index:

@@ -24,7 +24,8 @@ from target_iceberg.table.lake_catalog import UNKNOWN_OUTCOME, catalog_error, en
 from target_iceberg.table.receipt import FILES_DIGEST, files_digest
 from target_iceberg.table.rewrite import in_place_of, moved_columns, rewritten
 from target_iceberg.table.snapshot import RowDelta
-from target_iceberg.table.stage import BASE_PROPERTIES, address, staged_table
+from target_iceberg.table.stage import BASE_PROPERTIES, address
+from target_iceberg.table.transaction import staged_table
 from target_iceberg.table.versions import marked_rows, outdated_rows
 
 if TYPE_CHECKING:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyiceberg.io import load_file_io
-from pyiceberg.table import CreateTableTransaction, StagedTable
-from pyiceberg.table.locations import load_location_provider
-from pyiceberg.table.metadata import new_table_metadata
-
 from target_iceberg.errors import TargetError
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.iceberg_schema import iceberg_schema, partition_spec
 from target_iceberg.table.lake_catalog import ensure_namespace, lake_errors, load_table, warehouse_of
 from target_iceberg.table.sorting import sort_order
+from target_iceberg.table.transaction import begin_change, begin_creation, staged_table
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table, Transaction
     from pyiceberg.table.metadata import TableMetadata
-    from pyiceberg.table.sorting import SortOrder
 
     from target_iceberg.load_plan import LakeCatalog, LoadPlan, StreamPlan
     from target_iceberg.table.bookmark import Bookmark
@@ -59,7 +54,7 @@ class Lakehouse:
     def begin(self, plan: StreamPlan, table: Table | None) -> Transaction:
         """A transaction on the table as it was loaded, or one that makes it; nothing is visible before its commit."""
         if table is not None:
-            return table.transaction()
+            return begin_change(table)
         schema = iceberg_schema(plan.columns, plan.key)
         location = None
         if self.settings.kind == "embedded":
@@ -69,35 +64,11 @@ class Lakehouse:
         spec, properties = partition_spec(schema, plan.partition_by), {**plan.properties, **BASE_PROPERTIES}
         identifier = (*plan.namespace, plan.table)
         order = sort_order(schema, plan.sort_by)
-        if len(plan.namespace) > 1 and type(self.catalog).__name__ == "SqlCatalog":  # whose import takes 0.2 s
-            return _nested(self.catalog, identifier, schema, location, spec, order, properties)
-        return self.catalog.create_table_transaction(
-            identifier, schema, location=location, partition_spec=spec, sort_order=order, properties=properties
-        )
+        return begin_creation(self.catalog, identifier, schema, location, spec, order, properties)
 
     def bookmark(self, metadata: TableMetadata, stream: str) -> Bookmark | None:
         """The bookmark of one of the job's streams that is in force in a table."""
         return bookmarks.read(metadata, self.tenant, self.job, stream)
-
-
-def _nested(
-    catalog: Catalog,
-    identifier: tuple[str, ...],
-    schema: Schema,
-    location: str | None,
-    spec: PartitionSpec,
-    order: SortOrder,
-    properties: dict[str, str],
-) -> Transaction:
-    """A transaction that makes a table below several namespaces, which PyIceberg's SQL catalog can hold but not begin."""
-    where = location or "/".join((catalog.properties.get("warehouse", "").rstrip("/"), *identifier))
-    metadata = new_table_metadata(
-        location=where, schema=schema, partition_spec=spec, sort_order=order, properties=properties
-    )
-    file = load_location_provider(where, properties).new_table_metadata_file_location()
-    io = load_file_io({**catalog.properties, **properties}, file)
-    staged = StagedTable(identifier=identifier, metadata=metadata, metadata_location=file, io=io, catalog=catalog)
-    return CreateTableTransaction(staged)
 
 
 @dataclass
@@ -126,11 +97,6 @@ class Stage:
     def start_n(self) -> int:
         """n of the bookmark at the start, 0 when there was none."""
         return 0 if self.start is None else self.start.n
-
-
-def staged_table(transaction: Transaction) -> Table:
-    """The table that a transaction works on, also one that does not exist yet; PyIceberg has no public access to it."""
-    return transaction._table  # noqa: SLF001
 
 
 def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:

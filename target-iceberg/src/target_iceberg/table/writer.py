@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ROW_GROUP_BYTES = 32 << 20
 """Arrow bytes of one row group; what one open file may hold in memory."""
-MAX_BUFFERED_BYTES = 96 << 20
+MAX_BUFFERED_BYTES = 64 << 20
 """Arrow bytes that all open files may hold together, of all partitions and of all streams."""
 _TABLE_BYTES = 1_000
 """What a table and each of its columns cost besides their values, which counts where partitions are many and small."""
