@@ -15,6 +15,8 @@ from dativo.config.model.contract import Contract
 from dativo.config.odcs import official
 from dativo.config.odcs.reading import digest
 from dativo.config.project import Project
+from target_iceberg.load_plan import StreamPlan
+from target_iceberg.records.contract import CompiledContract
 
 MakeProject = Callable[[dict[str, str]], Project]
 
@@ -182,10 +184,13 @@ def test_checking_in_parts_agrees_with_checking_the_whole() -> None:
         ({"pattern": "\\p{L}+"}, [("t.c.pattern", "pattern", "\\p{L}+")]),
         ({"minLength": 1, "max_length": 3}, [("t.c.min_length", "min_length", 1), ("t.c.max_length", "max_length", 3)]),
         ({"type": "integer", "min": 1, "maximum": 9}, [("t.c.minimum", "minimum", 1), ("t.c.maximum", "maximum", 9)]),
-        ({"type": "integer", "exclusiveMinimum": 0}, [("t.c.minimum", "minimum", 1)]),
-        ({"type": "decimal(5,2)", "exclusiveMaximum": 10}, [("t.c.maximum", "maximum", "9.99")]),
-        ({"type": "double", "exclusiveMinimum": 0}, [("t.c.minimum", "minimum", "5E-324")]),
-        ({"type": "date", "exclusiveMinimum": "2024-02-28"}, [("t.c.minimum", "minimum", "2024-02-29")]),
+        ({"type": "integer", "exclusiveMinimum": 0}, [("t.c.exclusive_minimum", "exclusive_minimum", 0)]),
+        ({"type": "decimal(5,2)", "exclusiveMaximum": 10}, [("t.c.exclusive_maximum", "exclusive_maximum", 10)]),
+        ({"type": "double", "exclusiveMinimum": 0}, [("t.c.exclusive_minimum", "exclusive_minimum", 0)]),
+        (
+            {"type": "date", "exclusiveMinimum": "2024-02-28"},
+            [("t.c.exclusive_minimum", "exclusive_minimum", "2024-02-28")],
+        ),
         ({"type": "timestamp", "minimum": "2024-01-01"}, [("t.c.minimum", "minimum", "2024-01-01")]),
         ({"quality": [{"metric": "nullValues", "mustBe": 0}]}, [("t.c.not_null", "not_null", None)]),
         (
@@ -217,6 +222,49 @@ def test_a_constraint_becomes_its_rule(read: Read, keys: dict[str, Any], rules: 
     assert [(r.name, r.kind, r.argument) for r in contracts[0].rules] == rules
 
 
+def test_rules_on_members_and_elements_become_rules_of_their_paths(read: Read) -> None:
+    order = {"name": "sku", "type": "string", "pattern": "^[A-Z]"}
+    contracts, findings = read(
+        with_column(
+            type="object",
+            properties=[
+                {"name": "city", "type": "string", "enum": ["Ulm"], "maxLength": 9},
+                {"name": "tags", "type": "array", "items": {"type": "string", "format": "email"}},
+                {"name": "orders", "type": "array", "items": {"type": "object", "properties": [order]}},
+                {"name": "deep", "type": "object", "properties": [{"name": "n", "type": "integer", "minimum": 1}]},
+            ],
+        )
+    )
+    assert findings == []
+    assert [(r.name, r.columns, r.argument) for r in contracts[0].rules] == [
+        ("t.c.city.enum", ("c.city",), ["Ulm"]),
+        ("t.c.city.max_length", ("c.city",), 9),
+        ("t.c.tags[].format", ("c.tags[]",), "email"),
+        ("t.c.orders[].sku.pattern", ("c.orders[].sku",), "^[A-Z]"),
+        ("t.c.deep.n.minimum", ("c.deep.n",), 1),
+    ]
+    stream = StreamPlan(
+        stream="t",
+        namespace=("n",),
+        table="t",
+        columns=contracts[0].columns,
+        write_mode="append",
+        fingerprint="x",
+        rules=contracts[0].rules,
+    )
+    assert len(CompiledContract(stream).rules) == 5
+
+
+def test_bounds_that_leave_no_value_are_an_error(read: Read) -> None:
+    for keys in ({"minimum": 5, "exclusiveMaximum": 5}, {"exclusiveMinimum": 6, "maximum": 5}):
+        findings = read(with_column(type="integer", **keys))[1]
+        assert [f.code for f in findings] == ["DTV046"]
+        assert "no value is above" in findings[0].problem
+    assert read(with_column(type="integer", exclusiveMinimum=4, maximum=5))[1] == []
+    day = {"type": "date", "exclusiveMinimum": "2024-02-28", "maximum": "2024-02-28"}
+    assert [f.code for f in read(with_column(**day))[1]] == ["DTV046"]
+
+
 def test_severity_name_and_description_of_a_check_are_kept(read: Read) -> None:
     check = {"metric": "nullValues", "mustBe": 0, "severity": "warning", "name": "Has a value", "description": "why"}
     rule = read(with_column(quality=[check]))[0][0].rules[0]
@@ -246,7 +294,9 @@ def test_row_counts_become_limits(read: Read, check: dict[str, Any], argument: d
         {"pattern": "a(?=b)"},
         {"pattern": "(a)\\1"},
         {"format": "swift-code"},
-        {"type": "object", "properties": [{"name": "m", "type": "string", "enum": ["x"]}]},
+        {"type": "object", "properties": [{"name": "m", "type": "string", "unique": True}]},
+        {"type": "object", "properties": [{"name": "m.n", "type": "string", "enum": ["x"]}]},
+        {"type": "array", "items": {"type": "string", "quality": [{"metric": "nullValues", "mustBe": 0}]}},
     ],
 )
 def test_a_rule_that_cannot_be_checked_is_an_error_and_never_skipped(read: Read, keys: dict[str, Any]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dativo.config.diagnostics import did_you_mean, listed
 from dativo.config.odcs.values import (
     comparable,
     fits,
-    next_value,
     plan_argument,
 )
 from target_iceberg.load_plan import Rule
@@ -26,6 +27,11 @@ _INEXECUTABLE = {
     "maxProperties": "the number of an object's members",
     "required": "members required by logicalTypeOptions; write required: true at the member",
 }
+_BOUNDS = {
+    "minimum": "minimum", "maximum": "maximum",
+    "exclusiveMinimum": "exclusive_minimum", "exclusiveMaximum": "exclusive_maximum",
+}  # fmt: skip
+"""Option -> kind of rule."""
 FORMATS = frozenset({"email", "uri", "url", "uuid", "hostname", "ipv4", "ipv6", "date", "date-time", "time"})
 
 
@@ -79,15 +85,42 @@ class RuleReader:
     # -- columns ------------------------------------------------------------------------------------------------------
 
     def read_property(self, prop: Mapping[str, Any], place: tuple[PathPart, ...]) -> None:
-        """All rules of one top-level column; rules on members of objects and arrays are findings."""
+        """All rules of one top-level column and of its members."""
         column = self.columns[prop["name"]]
         if prop.get("unique"):
             self.add("unique", (column.name,))
+        self.read_values(column, prop, place)
+        self.read_members(column, prop, place)
+
+    def read_values(self, column: Column, prop: Mapping[str, Any], place: tuple[PathPart, ...]) -> None:
+        """The rules that judge each value by itself."""
         if prop.get("enum"):
             self.enum(column, [e["value"] for e in prop["enum"]], (*place, "enum"))
         for key, value in (prop.get("logicalTypeOptions") or {}).items():
             self.option(column, key, value, self.option_place(place, key))
-        self.refuse_member_rules(prop, place)
+
+    def read_members(self, column: Column, prop: Mapping[str, Any], place: tuple[PathPart, ...]) -> None:
+        """Rules on members of objects, `address.city`, and on elements of arrays, `tags[]` and `items[].sku`."""
+        for member, here in _members(prop, place):
+            found = _member(column, str(member.get("name", "element")))
+            if found is None:
+                self.refuse_rules(member, here, prop)
+                continue
+            for key in ("unique", "quality"):
+                if member.get(key):
+                    self.cannot((*here, key), f"'{key}' on a member of '{column.name}'",
+                                "remove it, or state it with a type: sql check of the object")  # fmt: skip
+            self.read_values(found, member, here)
+            self.read_members(found, member, here)
+
+    def refuse_rules(self, member: Mapping[str, Any], here: tuple[PathPart, ...], prop: Mapping[str, Any]) -> None:
+        """Rules on what no rule can name: keys and values of maps, members with a dot or brackets in their name."""
+        options = set(member.get("logicalTypeOptions") or {}) - {"timezone", "defaultTimezone"}
+        ruled = [k for k in ("unique", "enum", "quality") if member.get(k)] + sorted(options)
+        if ruled:
+            self.cannot((*here, ruled[0]), f"'{ruled[0]}' on a member of '{prop.get('name', 'element')}'")
+        for below, there in _members(member, here):
+            self.refuse_rules(below, there, member)
 
     def option_place(self, place: tuple[PathPart, ...], key: str) -> tuple[PathPart, ...]:
         """Flat and nested files write options beside the type, in one of two spellings."""
@@ -190,35 +223,42 @@ class RuleReader:
             self.add("unique_items", (column.name,))
 
     def bound(self, column: Column, option: tuple[str, Any], place: tuple[PathPart, ...]) -> None:
-        """minimum, maximum and their exclusive forms; an exclusive bound becomes the next value of the column's type."""
+        """minimum, maximum and their exclusive forms."""
         key, value = option
-        is_low = key.endswith("inimum")
         try:
             bound = comparable(value, column.type)
-            if key.startswith("exclusive"):
-                bound = next_value(bound, column.type, up=is_low)
+            if column.type in {"string", "boolean"}:
+                raise TypeError(value)
         except (ValueError, ArithmeticError, TypeError):
             self.say("DTV046", place, f"{value!r} cannot be compared with '{column.name}', a {column.type}",
                      "write a value of the column's type")  # fmt: skip
             return
-        self.add("minimum" if is_low else "maximum", (column.name,), plan_argument(bound, value))
-        low, high = self.argument(column, "minimum"), self.argument(column, "maximum")
-        if low is not None and high is not None and comparable(low, column.type) > comparable(high, column.type):
-            self.say("DTV046", place, f"no value is at least {low} and at most {high}", "swap the two")
+        self.add(_BOUNDS[key], (column.name,), plan_argument(bound, value))
+        said = {k: self.argument(column, kind) for k, kind in _BOUNDS.items()}
+        bounds = {k: comparable(v, column.type) for k, v in said.items() if v is not None}
+        lows, highs = ([v for k, v in bounds.items() if k.endswith(end)] for end in ("inimum", "aximum"))
+        if not lows or not highs:
+            return
+        low, high = max(lows), min(highs)
+        is_open = bounds.get("exclusiveMinimum") == low or bounds.get("exclusiveMaximum") == high
+        if low > high or (low == high and is_open):
+            self.say("DTV046", place, f"no value is {'above' if is_open else 'at least'} {low} and "
+                     f"{'below' if is_open else 'at most'} {high}", "swap the two")  # fmt: skip
 
     def argument(self, column: Column, kind: str) -> Any:
         """Argument of a rule that is already there."""
         rule = self.rules.get(f"{self.stream}.{column.name}.{kind}")
         return rule.argument if rule else None
 
-    def refuse_member_rules(self, prop: Mapping[str, Any], place: tuple[PathPart, ...]) -> None:
-        """Rules are checked on columns, not on members of objects and arrays."""
-        for member, here in _members(prop, place):
-            options = set(member.get("logicalTypeOptions") or {}) - {"format", "timezone", "defaultTimezone"}
-            ruled = [k for k in ("unique", "enum", "quality") if member.get(k)] + sorted(options)
-            if ruled:
-                self.cannot((*here, ruled[0]), f"'{ruled[0]}' on a member of '{prop.get('name', 'element')}'")
-            self.refuse_member_rules(member, here)
+
+def _member(column: Column, name: str) -> Column | None:
+    """A member of an object or the element of an array, under the name by which a rule reaches it."""
+    if column.type == "list":
+        return msgspec.structs.replace(column.fields[0], name=f"{column.name}[]")
+    if column.type != "struct" or "." in name or "[]" in name:
+        return None
+    found = next((c for c in column.fields if c.name == name), None)
+    return None if found is None else msgspec.structs.replace(found, name=f"{column.name}.{name}")
 
 
 def _members(

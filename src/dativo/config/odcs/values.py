@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -52,25 +52,6 @@ def comparable(value: Any, type_: str) -> Any:
     if not isinstance(value, str):
         raise TypeError(value)
     return value
-
-
-def next_value(value: Any, type_: str, *, up: bool) -> Any:
-    """The nearest value of the type above or below."""
-    sign = 1 if up else -1
-    if type_ in {"int", "long"}:
-        return value + sign
-    if type_ == "date":
-        return value + timedelta(days=sign)
-    if type_ in {"timestamp", "timestamptz"}:
-        return value + timedelta(microseconds=sign)
-    if type_ in {"float", "double"}:
-        return Decimal(repr(math.nextafter(float(value), math.inf * sign)))
-    if type_.startswith("decimal"):
-        scale = int(type_.rstrip(")").rpartition(",")[2])
-        step = Decimal(1).scaleb(-scale)
-        shifted = value.quantize(step, "ROUND_FLOOR" if up else "ROUND_CEILING")
-        return shifted + step * sign
-    raise TypeError(type_)
 
 
 def plan_argument(bound: Any, written: Any) -> Any:
