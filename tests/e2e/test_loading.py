@@ -48,6 +48,16 @@ def warn(project: Any) -> None:
     job.write_text(job.read_text().replace("schema_validation_mode: strict", "schema_validation_mode: warn"))
 
 
+def test_a_content_digest_is_kept_up_and_verified(small: Any) -> None:
+    job = small.root / "jobs/demo/orders.yaml"
+    job.write_text(job.read_text() + "target:\n  content_digest: true\n")
+    small.run()
+    write(small, "b.csv", line(3, status="placed"), line(5))
+    small.run()
+    said = small.dativo("table", "verify", "demo/shop.orders").stdout
+    assert "4 rows: their content digest is that of the receipt" in said
+
+
 def test_the_demo_lands_in_its_tables(project: Any) -> None:
     done = project.dativo("run", "--job-dir", "jobs/demo", "--log-format", "text")
     assert "published 345 rows to shop.orders" in done.stderr

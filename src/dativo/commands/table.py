@@ -105,7 +105,7 @@ def show_table(address: str, *, limit: int, output_format: str) -> int:
 
 
 def verify_table(address: str, snapshot_id: int | None, *, output_format: str) -> int:
-    """Read the files that a snapshot added and compare them with its receipt; 1 when they differ."""
+    """Read the files that a snapshot added, and the rows that it shows, and compare them with its receipt; 1 when they differ."""
     tenant, slash, name = address.rpartition("/")
     with lake_problems():
         owner, table = _find(tenant if slash else None, name)
@@ -118,6 +118,7 @@ def verify_table(address: str, snapshot_id: int | None, *, output_format: str) -
                 "run_id": found.run_id,
                 "files": found.files,
                 "bytes": found.size_bytes,
+                "content_rows": found.content_rows,
                 "problems": found.problems,
             }
         )
@@ -125,6 +126,8 @@ def verify_table(address: str, snapshot_id: int | None, *, output_format: str) -
         what = f"{owner}/{table.address}, snapshot {found.snapshot_id} of run {found.run_id or '-'}"
         if not found.problems:
             click.echo(f"{what}: {found.files} files, {found.size_bytes:,} bytes, as its receipt says")
+            if found.content_rows is not None:
+                click.echo(f"{found.content_rows:,} rows: their content digest is that of the receipt")
         for problem in found.problems:
             click.echo(f"{what}: {problem}", err=True)
         if found.problems:

@@ -193,6 +193,7 @@ class Resolver:
             publish_every_s=said.publish_every_s,
             add_record_metadata=said.add_record_metadata,
             hard_delete=said.hard_delete,
+            content_digest=said.content_digest,
         )
 
 

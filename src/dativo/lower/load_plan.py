@@ -129,6 +129,7 @@ def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan
         evolution=_evolution(job, contract),
         record_metadata=target.add_record_metadata,
         hard_delete=target.hard_delete,
+        content_digest=target.content_digest,
         partition_by=contract.target.partitioning,
         sort_by=contract.target.sort_by,
         ingest_date=_fills_ingest_date(contract),

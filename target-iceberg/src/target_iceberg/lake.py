@@ -14,6 +14,7 @@ from target_iceberg.errors import RetryableError, TargetError
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.bookmark import Bookmark
+from target_iceberg.table.content import verify_content
 from target_iceberg.table.journal import journal_of
 from target_iceberg.table.lake_catalog import lake_errors, load_table, open_catalog
 from target_iceberg.table.orphans import Orphans, find_orphans
@@ -133,10 +134,10 @@ class LakeTable:
         return None if snapshot is None else _snapshot(snapshot)
 
     def verify(self, snapshot_id: int | None = None) -> Verification:
-        """Compare the data files that a snapshot added with its receipt.
+        """Compare the data files that a snapshot added, and the rows that it shows, with its receipt.
 
         Args:
-            snapshot_id: None: the newest that carries a receipt.
+            snapshot_id: None: the files of the newest that carries a receipt, and the rows of the current one.
 
         Raises:
             TargetError: the table has no receipt, or its manifests cannot be read.
@@ -145,7 +146,21 @@ class LakeTable:
             wanted = snapshot_id if snapshot_id is not None else newest_receipt(self._table)
             if wanted is None:
                 raise TargetError(f"{self.address} has no snapshot with a receipt to compare with", "refused")
-            return verify_files(self._table, wanted)
+            found = verify_files(self._table, wanted)
+            if found.problems:
+                return found
+            current = self._table.current_snapshot()
+            shown = wanted if snapshot_id is not None or current is None else current.snapshot_id
+            rows = verify_content(self._table, shown)
+            if rows is not None:
+                have, said = rows
+                found.content_rows = have.rows
+                if have != said:
+                    found.problems.append(
+                        f"snapshot {shown}: it shows {have.rows:,} rows with the digest {have}, and a receipt says {said.rows:,} "
+                        f"rows with the digest {said}: rows were lost, added or changed after the publish"
+                    )
+            return found
 
     def files(self) -> list[tuple[str, int, int]]:
         """Data files of the current snapshot: path, bytes, records."""

@@ -136,6 +136,8 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The target fills the column of this name."""
     hard_delete: bool = False
     """A row that the source deleted leaves the table; otherwise it stays, with _sdc_deleted_at set. Not in append."""
+    content_digest: bool = False
+    """The receipt holds a digest of all rows of the table."""
     properties: dict[str, str] = {}
     target_file_size_bytes: int = 128 << 20
     fingerprint: str

@@ -85,6 +85,7 @@ class JobTarget(Authored):
     publish_every_s: float | None = Field(default=None, ge=1)
     add_record_metadata: bool = False
     hard_delete: bool = False
+    content_digest: bool = False
 
 
 class RetryConfig(Authored):

@@ -118,6 +118,7 @@ class Target:
     publish_every_s: float | None = None
     add_record_metadata: bool = False
     hard_delete: bool = False
+    content_digest: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

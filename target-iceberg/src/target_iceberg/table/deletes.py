@@ -344,11 +344,12 @@ def _live(io: FileIO, task: FileScanTask, positions: list[np.ndarray]) -> np.nda
     wanted = np.zeros(task.file.record_count, dtype=bool)
     for part in positions:
         wanted[part] = True
-    wanted[_deleted_positions(io, task.file.file_path, task.delete_files)] = False
+    wanted[deleted_positions(io, task.file.file_path, task.delete_files)] = False
     return np.flatnonzero(wanted)
 
 
-def _deleted_positions(io: FileIO, path: str, delete_files: set[DataFile]) -> np.ndarray:
+def deleted_positions(io: FileIO, path: str, delete_files: set[DataFile]) -> np.ndarray:
+    """Positions in a data file that its position delete files take away, `(n,)` int64."""
     gone = [np.empty(0, np.int64)]
     for file in delete_files:
         with _parquet(io, file.file_path) as parquet:

@@ -19,6 +19,7 @@ from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.bookmark import Bookmark
+from target_iceberg.table.content import CONTENT_DIGEST, content_of, digest_after
 from target_iceberg.table.deletes import KeyIndex, Positions, existing_rows, write_position_deletes
 from target_iceberg.table.lake_catalog import UNKNOWN_OUTCOME, catalog_error, ensure_namespace, lake_errors
 from target_iceberg.table.receipt import FILES_DIGEST, files_digest
@@ -243,6 +244,11 @@ class _Attempt:
         marks = {s.plan.stream: self._next_bookmark(s, delta) for s in self._streams}
         digests = [f.sha256 for f in (*(f for s in self._streams for f in s.files), *self._marked)]
         summary[FILES_DIGEST] = files_digest(digests)
+        if self._plan.content_digest:
+            added = [f.data_file for f in (*(f for s in self._streams for f in s.files), *self._marked)]
+            before, schema = None if replace else self._table, transaction.table_metadata.schema()
+            io = staged_table(transaction).io
+            summary[CONTENT_DIGEST] = str(digest_after(before, schema, io, added, Positions(unwanted), existing))
         for s in self._streams:
             key = f"{self._lake.tenant}.{self._lake.job}.{s.plan.stream}"
             summary[bookmarks.SUMMARY_PREFIX + key] = bookmarks.encode(marks[s.plan.stream])
@@ -351,7 +357,7 @@ def reset_bookmark(lake: Lakehouse, plan: StreamPlan, commit_id: str, run_id: st
             return None
         try:
             with table.transaction() as transaction:
-                summary = {"dativo.run-id": run_id, "dativo.reset": plan.stream}
+                summary = {"dativo.run-id": run_id, "dativo.reset": plan.stream, **content_of(table)}
                 delta = RowDelta(transaction, table.io, replace_all=False, overwrite=False, snapshot_properties=summary)
                 after = msgspec.structs.replace(
                     now,

@@ -58,6 +58,8 @@ class Verification:
     run_id: str | None = None
     files: int = 0
     size_bytes: int = 0
+    content_rows: int | None = None
+    """Rows whose digest was compared; None where no receipt holds one."""
     problems: list[str] = field(default_factory=list)
 
 
