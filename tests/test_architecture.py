@@ -135,6 +135,7 @@ def test_nothing_of_dativo_itself_loads_pyiceberg_or_the_sdk() -> None:
         (
             "duckdb",
             (
+                "target_iceberg.records.content_digest",
                 "target_iceberg.records.staged_rows",
                 "target_iceberg.sql_rules",
                 "target_iceberg.table",

@@ -110,7 +110,9 @@ def test_it_holds_after_a_compaction_and_shows_a_row_that_it_lost(bench: Any) ->
         for s in table.metadata.snapshots:
             assert s.summary is not None
             if CONTENT_DIGEST not in s.summary.additional_properties:
-                s.summary.__dict__["operation"] = Operation.REPLACE  # as programs that compact say, and PyIceberg cannot
+                s.summary.__dict__["operation"] = (
+                    Operation.REPLACE
+                )  # as programs that compact say, and PyIceberg cannot
         found = verify_content(table, current.snapshot_id)
         assert found is not None
         assert (found[0] == found[1]) == (keep == 100)
