@@ -232,3 +232,21 @@ def test_a_changed_file_is_found_by_its_receipt(small: Any) -> None:
     document = json.loads(small.dativo("table", "verify", "demo/shop.orders", "--format", "json", code=1).stdout)
     assert "at least one was changed" in document["problems"][0]
     assert document["files"] == 1
+
+
+def test_a_relaxed_contract_takes_columns_that_it_does_not_name(small: Any) -> None:
+    job = small.root / "jobs/demo/orders.yaml"
+    job.write_text(job.read_text() + "target: {mode: relaxed}\n")
+    write(small, "b.csv", line(3), line(4))
+    small.run()
+    wide = small.root / "examples/orders/c.csv"
+    wide.write_text(HEADER.replace("\n", ",note,Status\n") + line(5).replace("\n", ",gift wrap,x\n"))
+    small.run()
+    table = small.table("shop.orders")
+    assert {c["name"]: c["type"] for c in table["schema"]}["note"] == "string"
+    assert "Status" not in {c["name"] for c in table["schema"]}
+    assert {r["order_id"]: r["note"] for r in table["rows"]} == {1: None, 2: None, 3: None, 4: None, 5: "gift wrap"}
+    write(small, "d.csv", line(6))
+    small.run()
+    assert len(small.table("shop.orders")["rows"]) == 6
+    assert small.run()["outcome"] == "unchanged"

@@ -115,6 +115,20 @@ def _retention(policy: Policy, contract: Contract) -> int | None:
     return min((d for word, d in days.items() if word.lower() in words), default=None)
 
 
+def unmasked_fields(policy: Policy, case: JobCase) -> Iterator[Finding]:
+    """DTV081: masks go by column, and a relaxed contract lets in columns that nobody has classified."""
+    job = case.job
+    if job is None or not set(policy.masking.values()) - {"none"}:
+        return
+    for item in job.source.objects:
+        if (job.target.evolution or item.contract.target.mode) == "relaxed":
+            problem = (
+                f"{item.contract.file}: fields that a relaxed contract does not name would reach the lake unmasked"
+            )
+            remedy = "set target.mode to merge and name the fields in the contract, or take masking out of the policy"
+            yield case.document.finding("DTV081", case.object_place(item), problem, remedy)
+
+
 def mask_refused(case: JobCase) -> Iterator[Finding]:
     """DTV081."""
     for item in case.job.source.objects if case.job else ():

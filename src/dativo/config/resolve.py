@@ -23,7 +23,7 @@ from dativo.config.lints import JOB_LINTS, WITHOUT_CURSOR
 from dativo.config.model.connection import CONNECTION_GROUPS, TargetConnection
 from dativo.config.model.resolved import Incremental, Logging, ResolvedJob, Retry, Source, Target
 from dativo.config.plugins import choose, selection_setting, source_settings
-from dativo.config.policies import applied, load_policy, policy_broken
+from dativo.config.policies import applied, load_policy, policy_broken, unmasked_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,7 +97,8 @@ class Resolver:
         case = JobCase(self.project, draft, resolved, recipes["source"], recipes["target"], self.mode)
         for lint in JOB_LINTS.values():
             own += [f for f in lint(case) if not f.code.startswith(self.tolerated)]
-        own += [f for f in policy_broken(policy, case) if not f.code.startswith(self.tolerated)]
+        of_policy = (*policy_broken(policy, case), *unmasked_fields(policy, case))
+        own += [f for f in of_policy if not f.code.startswith(self.tolerated)]
         findings += [f for f in own if f.file != document.file or not f.path.startswith(draft.left_out)]
         return resolved if draft.is_sound and not has_errors(own) else None
 

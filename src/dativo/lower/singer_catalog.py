@@ -1,4 +1,4 @@
-"""Resolved job -> Singer catalog: the contract's columns, selected, and nothing else.
+"""Resolved job -> Singer catalog: the contract's columns, selected, and nothing else unless the contract is relaxed.
 
 Meltano does not apply select rules when it is given a catalog file, so the selection stands in it.
 """
@@ -34,6 +34,8 @@ def _entry(job: ResolvedJob, item: SourceObject, stream: StreamPlan) -> dict[str
             "type": "object",
             "properties": properties,
             "required": [c.name for c in stream.columns if c.required],
+            # What a relaxed contract does not name is wanted all the same.
+            **({"additionalProperties": True} if stream.evolution == "relaxed" else {}),
         },
         "metadata": _metadata(stream, cursor, method),
     }

@@ -7,7 +7,7 @@ import datetime as dt
 import pyarrow as pa
 
 from target_iceberg.load_plan import Column, Contract, StreamPlan
-from target_iceberg.records.rejects import REJECTS_SCHEMA, Budget, RejectRow, from_tap, rejects_table
+from target_iceberg.records.rejects import REJECTS_SCHEMA, Budget, Listing, RejectRow, Room, from_tap, rejects_table
 from target_iceberg.records.rows import RowPath
 from target_iceberg.singer.messages import Source, TapReject
 
@@ -72,6 +72,32 @@ def test_a_budget_is_spent_by_rule() -> None:
     assert (budget.left("a"), budget.left("b")) == (1, 2)
     budget.take("a", 5)
     assert budget.left("a") == 0
+
+
+def listed(rule: str, size: int) -> RejectRow:
+    return RejectRow(rule, None, "type", "m", None, "x" * size)
+
+
+def test_listed_rejects_hold_so_many_bytes_and_the_first_of_each_rule_all_the_same() -> None:
+    room = Room(100)
+    one, other = Listing(10, room), Listing(10, room)
+    for size in (60, 30, 30):
+        one.add(listed("a", size))
+    assert [len(r.record) for r in one.rows] == [60, 30]
+    assert one.is_full
+    other.add(listed("b", 1_000))
+    other.add(listed("b", 1))
+    assert [len(r.record) for r in other.rows] == [1_000]
+
+
+def test_a_listing_is_full_when_one_rule_is() -> None:
+    listing = Listing(2, Room())
+    for rule in "aba":
+        assert not listing.is_full
+        listing.add(listed(rule, 1))
+    assert listing.is_full
+    listing.add(listed("a", 1))
+    assert [r.rule for r in listing.rows] == ["a", "b", "a"]
 
 
 def test_text_that_no_table_can_hold_is_made_storable() -> None:

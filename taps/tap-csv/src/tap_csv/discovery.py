@@ -9,7 +9,7 @@ from tap_csv.header import lay_out, refuse_unusable
 from tap_csv.reading import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
@@ -43,6 +43,20 @@ def discover_schema(files: Sequence[SourceFile], keys: Sequence[str]) -> dict[st
         **({"required": list(keys)} if keys else {}),
         SAMPLED_KEYWORD: records,
     }
+
+
+def further_columns(files: Sequence[SourceFile], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Properties for columns of the files that are not known, in the order they first appear.
+
+    All are text: what looks like a number in the files of today may be none in those of tomorrow.
+    """
+    found: dict[str, Any] = {}
+    for file in files:
+        with opened(file) as csv_file:
+            for name in csv_file.names or ():
+                if name and name not in known:
+                    found[name] = {"type": ["null", "string"], TYPE_KEYWORD: "string"}
+    return found
 
 
 def _sample(file: SourceFile, csv_file: CsvFile, names: list[str], limit: int) -> pa.Table:

@@ -12,7 +12,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 
 from tap_csv.bookmark import FileBookmark
 from tap_csv.columns import PROVENANCE, columns_of
-from tap_csv.discovery import described, discover_schema
+from tap_csv.discovery import described, discover_schema, further_columns
 from tap_csv.files import find, is_pattern, key_of
 from tap_csv.header import lay_out
 from tap_csv.reading import opened
@@ -62,7 +62,10 @@ class CsvStream(Stream):
         """The catalog's schema as it was given, else one inferred from the files."""
         given = self._kit_tap.catalog_schema(self.name)
         if given is not None:
-            return {**given, "properties": {**given.get("properties", {}), **_missing_provenance(given)}}
+            properties = {**given.get("properties", {}), **_missing_provenance(given)}
+            if given.get("additionalProperties") is True:
+                properties |= further_columns(self._files[0], properties)
+            return {**given, "properties": properties}
         schema = discover_schema(self._files[0], self.primary_keys)
         message = f"{self.name}: no types are given; inferred from the first records: {described(schema) or 'nothing'}"
         self._announce("types_inferred", message, types={n: p["type"] for n, p in schema["properties"].items()})

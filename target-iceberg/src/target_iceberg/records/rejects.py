@@ -21,6 +21,8 @@ SOURCE_FILE, SOURCE_RECORD = "_sdc_source_file", "_sdc_source_lineno"
 MAX_VALUE_CHARACTERS = 1_024
 MAX_RECORD_CHARACTERS = 1 << 20
 MAX_LISTED = 1_000
+MAX_LISTED_BYTES = 32 << 20
+"""Characters of the records in all listed rejects of a run."""
 
 REJECTS_SCHEMA = pa.schema(
     [
@@ -77,6 +79,47 @@ class Budget:
     def take(self, rule: str, rows: int = 1) -> None:
         """Note that rejects were listed."""
         self._listed[rule] += rows
+
+
+class Room:
+    """What the listed rejects of a run may hold in memory together."""
+
+    def __init__(self, size_bytes: int = MAX_LISTED_BYTES) -> None:
+        self.left = size_bytes
+
+
+class Listing:
+    """The rejects of one stream that are kept to be shown: so many of each rule, and the first of each in any case.
+
+    Args:
+        max_listed: of each rule.
+        room: of all streams of a run.
+    """
+
+    def __init__(self, max_listed: int, room: Room) -> None:
+        self.rows: list[RejectRow] = []
+        self.room = room
+        self._max_listed = max_listed
+        self._by_rule: Counter[str] = Counter()
+        self._has_no_room = False
+
+    def add(self, row: RejectRow) -> None:
+        """Keep a reject, if there is room for it."""
+        known = self._by_rule[row.rule]
+        size = len(row.record)
+        if known >= self._max_listed:
+            return
+        if known and size > self.room.left:
+            self._has_no_room = True
+            return
+        self._by_rule[row.rule] += 1
+        self.room.left -= size
+        self.rows.append(row)
+
+    @property
+    def is_full(self) -> bool:
+        """As many rejects of some rule are listed as may be."""
+        return self._has_no_room or (bool(self._by_rule) and max(self._by_rule.values()) >= self._max_listed)
 
 
 def is_classified(column: Column) -> bool:

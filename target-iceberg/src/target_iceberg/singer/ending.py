@@ -75,6 +75,7 @@ class Ending:
 
         What cannot be removed is found by `dativo clean`.
         """
+        self._report_unplanned()
         outcome = self._report.outcome
         if self._finish is None and self._run.sinks:
             from target_iceberg.singer.finish import Finish
@@ -94,6 +95,12 @@ class Ending:
         failure = self._report.failure
         if self._run.checkpoints is not None and (failure is None or failure.failure_class in _START_OVER):
             self._run.checkpoints.forget()
+
+    def _report_unplanned(self) -> None:
+        """Say which streams were dropped because the plan does not know them."""
+        for stream, rows in self._run.unplanned.items():
+            message = f"stream {stream} is not in the load plan: {rows} records dropped"
+            event("stream_dropped", message, level="warning", stream=stream, records=rows)
 
     def _discard(self) -> None:
         if self._finish is not None:

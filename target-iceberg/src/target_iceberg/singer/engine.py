@@ -67,7 +67,6 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
     finally:
         run.close()
         ending.clean_up()
-        run.report_unplanned()
         report.run_id, report.ended_at = run.run_id, now()
         if plan is not None:
             passing("before_report")

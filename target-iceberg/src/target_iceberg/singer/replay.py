@@ -8,6 +8,7 @@ is completed by the next: the bookmark says which rejects are to be marked (prot
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from target_iceberg.errors import RetryableError, TargetError
+from target_iceberg.records.rejects import Room
 from target_iceberg.run_report import new_run_id
 from target_iceberg.singer.stream import StreamSink
 from target_iceberg.stages import passing
@@ -109,7 +111,7 @@ def replay_stream(
         chosen = chosen[:MAX_REJECTS]
     if not chosen:
         return found
-    sink = StreamSink(plan, stage, run_id, max_listed=MAX_REJECTS, strict=False, key=mask_key)
+    sink = StreamSink(plan, stage, run_id, max_listed=MAX_REJECTS, strict=False, key=mask_key, room=Room(sys.maxsize))
     judged = [j for r in chosen if (j := _judge(sink, r, plan, corrections.get(r.id or "", {}), found)) is not None]
     judged = _older_ones(lake, plan, judged, found)
     if dry_run or not judged:

@@ -19,8 +19,8 @@ from target_iceberg.errors import TargetError
 from target_iceberg.run_report import new_run_id
 from target_iceberg.singer import messages as m
 from target_iceberg.singer.framing import Framer, Line, Span
-from target_iceberg.singer.log import event
 from target_iceberg.singer.pipeline import Lanes, Progress, Router
+from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Run:
         self._known_schemas: dict[str, dict[str, Any]] = {}
         self._published_at = time.monotonic()
         self._checked = False
+        self._is_loading = False
         self._schemas: dict[str, bytes] = {}
         self._lake: Lakehouse | None = None
         self._lanes = Lanes()
@@ -111,7 +112,7 @@ class Run:
         for block in blocks:
             self._take(framer.feed(block))
             self._progress.tick()
-            if self.strict and any(s.withheld and s.listing_is_full for s in self.sinks.values()):
+            if self.strict and any(s.withheld and s.listing.is_full for s in self.sinks.values()):
                 self.stopped_early = True
                 self.notices.append("reading stopped early: enough violations are listed")
                 break
@@ -301,11 +302,13 @@ class Run:
         if plan is None:
             return
         self._known_schemas[message.stream] = message.schema
+        passing("schema")
         sink = self.sinks.get(message.stream)
         if sink is None:
             self.announced[message.stream] = _Announced(plan, message.schema)
-            if not self.start_of(message.stream).get("bookmark"):
+            if not self._is_loading and not self.start_of(message.stream).get("bookmark"):
                 # Rows will come, and the libraries for them take half a second that the tap needs to find the first.
+                self._is_loading = True
                 threading.Thread(target=_load_engine, name="load", daemon=True).start()
             return
         if sink.plan != plan:
@@ -317,15 +320,15 @@ class Run:
         sink.decoder.announce(message.schema)
 
     def _stream_plan(self, message: m.Schema) -> StreamPlan | None:
-        if self.plan is None:
-            from target_iceberg.singer.unplanned import plan_without_contract
+        from target_iceberg.singer.unplanned import plan_without_contract, with_announced_fields
 
+        if self.plan is None:
             return plan_without_contract(
                 message.stream, message.schema, tuple(message.key_properties or ()), self.settings
             )
         for plan in self.plan.streams:
             if plan.stream == message.stream:
-                return load_plan.with_deleted_at(plan, message.schema)
+                return with_announced_fields(load_plan.with_deleted_at(plan, message.schema), message.schema)
         self.notices.append(f"stream {message.stream} is not in the load plan: its records are dropped")
         return None
 
@@ -371,17 +374,6 @@ class Run:
             return
         self._router.flush(message.stream)
         self._lanes.put(lambda: sink.evaluate_reject(message), sink.accept)
-
-    def report_unplanned(self) -> None:
-        """Say which streams were dropped because the plan does not know them."""
-        for stream, rows in self.unplanned.items():
-            event(
-                "stream_dropped",
-                f"stream {stream} is not in the load plan: {rows} records dropped",
-                level="warning",
-                stream=stream,
-                records=rows,
-            )
 
 
 def _load_engine() -> None:

@@ -18,7 +18,7 @@ from target_iceberg.records.contract import CompiledContract
 from target_iceberg.records.decode import Decoder
 from target_iceberg.records.mask import Masker, mask_key
 from target_iceberg.records.metadata import deleted_rows
-from target_iceberg.records.rejects import from_tap
+from target_iceberg.records.rejects import Listing, Room, from_tap
 from target_iceberg.records.repeats import key_rule, reject_rows
 from target_iceberg.stages import passing
 from target_iceberg.table.deletes import SOURCE_FILE
@@ -84,7 +84,8 @@ def sink_for(run: Run, plan: StreamPlan, stage: Stage) -> StreamSink:
     """
     limits = run.plan.rejects if run.plan else Rejects()
     key = mask_key(run.plan) if run.plan else None
-    return StreamSink(plan, stage, run.run_id, max_listed=limits.max_listed, strict=run.strict, key=key)
+    room = next((s.listing.room for s in run.sinks.values()), None)
+    return StreamSink(plan, stage, run.run_id, max_listed=limits.max_listed, strict=run.strict, key=key, room=room)
 
 
 class StreamSink:
@@ -102,10 +103,11 @@ class StreamSink:
         max_listed: int,
         strict: bool,
         key: bytes | None = None,
+        room: Room | None = None,
     ) -> None:
         self.stage = stage
         self.counts = Counts()
-        self.rejects: list[RejectRow] = []
+        self.listing = Listing(max_listed, room or Room())
         self.source_files: set[str] = set()
         self.notices: list[str] = []
         self.staged_bytes = 0
@@ -120,7 +122,6 @@ class StreamSink:
         self._adopted: list[StagedFile] = []
         self._known_elsewhere: set[str] = set()
         self._mask_key = key
-        self._listed: Counter[str] = Counter()
         self._sorted: list[StagedFile] = []
         self._tombstones = Tombstones(run_id)
         self.adopt(plan, stage)
@@ -177,9 +178,7 @@ class StreamSink:
         for r in chunk.rejects:
             c.examples.setdefault(r.rule, r)
             c.rules.setdefault(r.rule, (r.column, r.kind))
-            if self._listed[r.rule] < self._max_listed:
-                self._listed[r.rule] += 1
-                self.rejects.append(r)
+            self.listing.add(r)
         if chunk.good.num_rows and self.plan.replace_files:
             self.source_files.update(v for v in pc.unique(chunk.good[SOURCE_FILE]).to_pylist() if v is not None)
         if not self.withheld:
@@ -224,17 +223,17 @@ class StreamSink:
         c.rules[rule.name] = (", ".join(rule.columns), rule.kind)
         for r in itertools.islice(rows, self._max_listed):
             c.examples.setdefault(rule.name, r)
-            self.rejects.append(r)
+            self.listing.add(r)
+
+    @property
+    def rejects(self) -> list[RejectRow]:
+        """Those that are listed."""
+        return self.listing.rows
 
     @property
     def withheld(self) -> bool:
         """Strict, and a rule was broken: the run goes on checking only."""
         return self._strict and self.counts.rejected > 0
-
-    @property
-    def listing_is_full(self) -> bool:
-        """As many rejects of some rule are listed as the plan wants."""
-        return bool(self._listed) and max(self._listed.values()) >= self._max_listed
 
     @property
     def staged_rows(self) -> int:
@@ -359,9 +358,8 @@ class StreamSink:
         c.read, c.rejected, c.good, c.bytes_in = known.read, known.rejected, known.good, known.bytes_in
         c.by_rule, c.warnings = Counter(known.by_rule), Counter(known.warnings)
         c.fields_dropped, c.rules = Counter(known.fields_dropped), dict(known.rules)
-        self.rejects = list(checkpoint.rejects)
-        self._listed = Counter(r.rule for r in self.rejects)
-        for r in self.rejects:
+        for r in checkpoint.rejects:
+            self.listing.add(r)
             c.examples.setdefault(r.rule, r)
         self.source_files = set(checkpoint.source_files)
         self._writers = []

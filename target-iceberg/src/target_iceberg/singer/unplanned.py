@@ -1,4 +1,4 @@
-"""Streams that no load plan describes: their SCHEMA and the target's settings say what becomes of them."""
+"""What no load plan describes: streams of a target that runs alone, and fields that a relaxed contract does not name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from target_iceberg.errors import TargetError
 from target_iceberg.load_plan import INGEST_DATE, RECORD_METADATA, Column, StreamPlan
 from target_iceberg.schema_rules import rules_of
 from target_iceberg.types import column_from_json_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from target_iceberg.load_plan import WriteMode
     from target_iceberg.singer.settings import Settings
 
@@ -69,3 +73,19 @@ def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, .
         at_least_once=True,
         fingerprint=hashlib.sha256(stream.encode()).hexdigest(),
     )
+
+
+def with_announced_fields(plan: StreamPlan, schema: Mapping[str, Any]) -> StreamPlan:
+    """A relaxed plan with an optional column for each field of the SCHEMA that it has none for, typed by the SCHEMA.
+
+    A field whose name differs only in case from another's gets none: most engines could not tell the two columns apart.
+    """
+    if plan.evolution != "relaxed":
+        return plan
+    taken = {c.name.lower() for c in plan.columns}
+    columns = list(plan.columns)
+    for name, said in (schema.get("properties") or {}).items():
+        if name.lower() not in taken:
+            taken.add(name.lower())
+            columns.append(column_from_json_schema(name, said if isinstance(said, dict) else {}, False))
+    return plan if len(columns) == len(plan.columns) else msgspec.structs.replace(plan, columns=tuple(columns))
