@@ -43,18 +43,15 @@ connectors:
     selection: {key: objects}
 """
 CONTRACT = """\
-apiVersion: v3.0.2
-kind: DataContract
-id: NAME
 name: NAME
-version: "1.0.0"
-status: active
+version: "1.0"
 domain: crash
 schema:
   - {name: seq, type: bigint, required: true}
   - {name: id, type: bigint, required: trueKEY}
   - {name: kind, type: string, enum: [a, b, c]}
   - {name: note, type: string}
+target: LAYOUT
 """
 JOB = """\
 tenant_id: acme
@@ -65,9 +62,15 @@ source:
   objects: [NAMES]
   incremental: {strategy: STRATEGY}
 assets: {ASSETS}
-target: {write_mode: MODE}
+target: {write_mode: MODE, content_digest: DIGEST, hard_delete: DELETES}
 schema_validation_mode: warn
 """
+LAYOUTS = (
+    "{}",
+    "{sort_by: [note]}",
+    "{partitioning: [kind]}",
+    "{partitioning: ['bucket(3, id)'], sort_by: [note desc]}",
+)
 PARTS = ("whole", "tap_ledger", "target-iceberg", "meltano")
 RUN = ("run", "--config", "jobs/acme/load.yaml", "--log-format", "json")
 Row = tuple[int, int, str, str]
@@ -89,7 +92,10 @@ class World:
         self._source: dict[str, list[dict[str, Any]]] = {name: [] for name in self.names}
         self._seq = 0
         self._allowed: dict[str, list[list[Row]]] = {name: [[]] for name in self.names}
-        self.log: list[str] = [f"seed {seed}"]
+        self.layout = self.random.choice(LAYOUTS)
+        self.with_deletes = mode == "upsert" and self.random.random() < 0.5
+        self.with_digest = self.random.random() < 0.5
+        self.log: list[str] = [f"seed {seed}, {self.layout}, deletes {self.with_deletes}, digest {self.with_digest}"]
         self._write_project(root)
         self._lake = LakeCatalog(kind="embedded", path=str(self.root / "lake/acme"))
 
@@ -103,9 +109,16 @@ class World:
             .replace("NAMES", ", ".join(self.names))
             .replace("STRATEGY", strategy)
             .replace("ASSETS", ", ".join(f"{n}: {n}" for n in self.names))
-            .replace("MODE", self.mode),
+            .replace("MODE", self.mode)
+            .replace("DIGEST", str(self.with_digest).lower())
+            .replace("DELETES", str(self.with_deletes).lower()),
             "bin/tap-ledger": f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(TAP))} "$@"\n',
-            **{f"assets/ledger/v1.0/{n}.yaml": CONTRACT.replace("NAME", n).replace("KEY", key) for n in self.names},
+            **{
+                f"assets/ledger/v1.0/{n}.yaml": CONTRACT.replace("NAME", n)
+                .replace("KEY", key)
+                .replace("LAYOUT", self.layout)
+                for n in self.names
+            },
         }
         for name, text in texts.items():
             file = self.root / name
@@ -130,7 +143,15 @@ class World:
                 number = self.random.randrange(1, 2000) if self.mode == "upsert" else self._seq
                 kind = "x" if self.random.random() < 0.004 else self.random.choice("abc")
                 rows.append({"seq": self._seq, "id": number, "kind": kind, "note": f"é{self._seq % 97}"})
-        document = {"mode": self.mode, "pace_s": self.random.choice([0, 0.005, 0.03]), "streams": self._source}
+                if self.with_deletes:
+                    gone = kind != "x" and self.random.random() < 0.2
+                    rows[-1]["_sdc_deleted_at"] = "2026-01-01T00:00:00Z" if gone else None
+        document = {
+            "mode": self.mode,
+            "deletes": self.with_deletes,
+            "pace_s": self.random.choice([0, 0.005, 0.03]),
+            "streams": self._source,
+        }
         partial = self.root.parent / ".source.json"
         partial.write_text(json.dumps(document))
         partial.replace(self.root.parent / "source.json")
@@ -139,8 +160,10 @@ class World:
 
     def expected(self, name: str) -> list[Row]:
         """What the table must hold when everything has been loaded."""
-        rows = [_row(r) for r in self._source[name] if r["kind"] != "x"]
-        return sorted({r[1]: r for r in rows}.values()) if self.mode == "upsert" else sorted(rows)
+        good = [r for r in self._source[name] if r["kind"] != "x"]
+        if self.mode == "upsert":
+            good = [r for r in {r["id"]: r for r in good}.values() if not r.get("_sdc_deleted_at")]
+        return sorted(map(_row, good))
 
     def actual(self, name: str, suffix: str = "") -> list[dict[str, Any]]:
         table = lake.open_lake(self._lake).table(f"crash.{name}{suffix}")
@@ -159,11 +182,19 @@ class World:
         for name in self.names:
             rows = sorted(_row(r) for r in self.actual(name))
             assert rows == self.expected(name), self._differs(name, rows)
+            self._check_receipt(name)
             self._allowed[name] = [rows]
             if self.mode != "replace":  # which reads, and so rejects, everything again in every run
                 bad = sorted(r["seq"] for r in self._source[name] if r["kind"] == "x")
                 found = [json.loads(r["record"])["seq"] for r in self.actual(name, "__rejects")]
                 assert sorted(found) == bad, (name, self.log, sorted(found), bad)
+
+    def _check_receipt(self, name: str) -> None:
+        table = lake.open_lake(self._lake).table(f"crash.{name}")
+        if table is not None:
+            found = table.verify()
+            assert found.problems == [], (found, self.log)
+            assert (found.content_rows is not None) == self.with_digest, self.log
 
     def check_reports(self) -> None:
         """Conservation in each report that was left."""

@@ -20,6 +20,9 @@ SCHEMA = {
 }
 
 
+DELETED_AT = {"_sdc_deleted_at": {"type": ["string", "null"], "format": "date-time"}}
+
+
 def main() -> None:
     arguments = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=False))
     if "--discover" in sys.argv:
@@ -31,7 +34,8 @@ def main() -> None:
     pending = {}
     for name, rows in source["streams"].items():
         key = ["id"] if source["mode"] == "upsert" else []
-        say({"type": "SCHEMA", "stream": name, "schema": SCHEMA, "key_properties": key})
+        properties = {**SCHEMA["properties"], **(DELETED_AT if source["deletes"] else {})}
+        say({"type": "SCHEMA", "stream": name, "schema": {"properties": properties}, "key_properties": key})
         after = 0 if source["mode"] == "replace" else (marks.get(name) or {}).get("replication_key_value", 0)
         pending[name] = [r for r in rows if r["seq"] > after]
     chunks = 0
