@@ -46,14 +46,22 @@ RULES = (
 """With the three columns that must hold a value: ten rules."""
 
 
-def plan(*streams: str, key: bool = False, violations: Any = "warn", rules: bool = True) -> LoadPlan:
+def plan(
+    *streams: str,
+    key: bool = False,
+    violations: Any = "warn",
+    rules: bool = True,
+    columns: tuple[Column, ...] = COLUMNS,
+    target_file_size_bytes: int = 128 << 20,
+) -> LoadPlan:
     """A load plan of streams of orders."""
     plans = [
         StreamPlan(
             stream=name,
             namespace=("bench",),
             table=name,
-            columns=COLUMNS,
+            columns=columns,
+            target_file_size_bytes=target_file_size_bytes,
             key=("id",) if key else (),
             rules=RULES if rules else (),
             write_mode="upsert" if key else "append",
@@ -129,6 +137,38 @@ def messages(path: Path, rows: int, streams: int = 1, **options: Any) -> None:
             f.write(json.dumps({"type": "STATE", "value": {"bookmarks": marks}}).encode() + b"\n")
         f.write(b'{"type":"DATIVO_END"}\n')
     partial.replace(path)
+
+
+def wide_plan(columns: int) -> LoadPlan:
+    """A stream of so many columns: integers, text and doubles in turn."""
+    types = ("long", "string", "double")
+    return plan(rules=False, columns=tuple(Column(name=f"c{i}", type=types[i % 3]) for i in range(columns)))
+
+
+def wide_messages(path: Path, rows: int, columns: int) -> None:
+    """Records of so many columns."""
+    rng = np.random.default_rng(7)
+    partial = path.with_suffix(".partial")
+    with partial.open("w") as f:
+        f.write('{"type":"DATIVO_START","run":"r","state":{}}\n')
+        head = {"type": "SCHEMA", "stream": "orders", "schema": {"properties": {}}, "key_properties": []}
+        f.write(json.dumps(head) + "\n")
+        for _ in range(rows):
+            numbers = rng.integers(0, 10**6, columns).tolist()
+            record = {f"c{i}": n if i % 3 == 0 else f"text {n}" if i % 3 == 1 else n / 7 for i, n in enumerate(numbers)}
+            f.write(json.dumps({"type": "RECORD", "stream": "orders", "record": record}, separators=(",", ":")) + "\n")
+        f.write('{"type":"STATE","value":{"bookmarks":{"orders":1}}}\n{"type":"DATIVO_END"}\n')
+    partial.replace(path)
+
+
+def huge_message(path: Path, size: int) -> None:
+    """One record with a text of so many bytes among small ones."""
+    schema = {"type": "SCHEMA", "stream": "orders", "schema": {"properties": {}}, "key_properties": []}
+    lines: list[dict[str, Any]] = [{"type": "DATIVO_START", "run": "r", "state": {}}, schema]
+    texts = ["small", "x" * size, "small"]
+    lines += [{"type": "RECORD", "stream": "orders", "record": {"c0": 1, "c1": text}} for text in texts]
+    lines += [{"type": "STATE", "value": {"bookmarks": {"orders": 1}}}, {"type": "DATIVO_END"}]
+    path.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
 
 
 def batches(directory: Path, rows: int) -> Path:

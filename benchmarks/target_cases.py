@@ -108,4 +108,46 @@ def upsert_case(work: Path, rows: int) -> None:
         print(f"  {done.stdout.strip()}  (wanted: <= {wanted})", flush=True)
 
 
-CASES = {"records": records_case, "batch": batch_case, "bad": bad_case, "shapes": shapes_case, "upsert": upsert_case}
+def wide_case(work: Path, rows: int) -> None:
+    """500 columns, beside 10 with as many bytes; and one record of 10 MB."""
+    total = rows // 100
+    figures = {}
+    for columns in (10, 500):
+        source = DATA / f"wide{columns}-{total}.jsonl"
+        n = total * 500 // columns
+        if not source.exists():
+            generate_records.wide_messages(source, n, columns)
+        runs = [load(work / f"wide{columns}-{i}", source, generate_records.wide_plan(columns)) for i in range(REPEATS)]
+        figures[columns] = best(runs), source.stat().st_size / 1e6
+        figure, size = figures[columns]
+        show(f"{n:,} records of {columns} columns, {size:.0f} MB", figure, f"{size / figure.wall_s:.0f} MB/s")
+    (few, few_mb), (many, many_mb) = figures[10], figures[500]
+    print(
+        f"  500 columns go at {many_mb / many.wall_s / (few_mb / few.wall_s):.2f} of the bytes per second of 10 columns"
+    )
+    source = DATA / "huge.jsonl"
+    generate_records.huge_message(source, 10_000_000)
+    show("one record of 10 MB", load(work / "huge", source, generate_records.wide_plan(2)))
+
+
+def parquet_case(work: Path, rows: int) -> None:
+    """Parquet settings decided from the first rows, beside pyarrow's own; and sizes of files."""
+    script = HERE / "parquet_settings.py"
+    done = subprocess.run([sys.executable, str(script), str(rows)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    print(done.stdout, end="", flush=True)
+    plan = generate_records.plan(rules=False, target_file_size_bytes=8 << 20)
+    root = work / "sizes"
+    load(root, messages("records", rows), plan)
+    sizes = sorted(f.stat().st_size / (8 << 20) for f in root.rglob("data/*.parquet"))
+    full = sizes[1:]  # the last file holds what was left
+    print(
+        f"  {len(sizes)} files of {full[0]:.2f} to {full[-1]:.2f} of the wanted 8 MB, the last {sizes[0]:.2f} (wanted: 0.8 to 1.2)"
+    )
+
+
+CASES = {
+    "records": records_case, "batch": batch_case, "bad": bad_case, "shapes": shapes_case, "upsert": upsert_case,
+    "wide": wide_case, "parquet": parquet_case,
+}  # fmt: skip

@@ -95,7 +95,8 @@ class Decoder:
         """Cast a batch column by column; the meaning of values is that of a RECORD."""
         have = set(table.column_names)
         decoded = Decoded(table)
-        decoded.fields_dropped.update({n: table.num_rows for n in table.column_names if n not in self.schema.names})
+        unknown = have.difference(self.schema.names)
+        decoded.fields_dropped.update({n: table.num_rows for n in table.column_names if n in unknown})
         arrays: list[pa.Array] = []
         bad: dict[int, list[tuple[str, str]]] = {}
         for column in self.plan.columns:

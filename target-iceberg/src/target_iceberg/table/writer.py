@@ -214,13 +214,14 @@ class DataFileWriter:
                     self._io.delete(path)
 
     def _conform(self, table: pa.Table) -> pa.Table:
+        there = dict(zip(table.column_names, table.columns, strict=True))  # a table looks for a name among all of them
         columns = []
         for name, f in zip(self._names, self._arrow_schema, strict=True):
-            if name not in table.column_names:
+            column = there.get(name)
+            if column is None:
                 columns.append(pa.nulls(table.num_rows, f.type))
-                continue
-            column = table[name]
-            columns.append(column if column.type == f.type else column.cast(f.type))
+            else:
+                columns.append(column if column.type == f.type else column.cast(f.type))
         return pa.table(columns, schema=self._arrow_schema)
 
     def _append(self, key: Any, table: pa.Table, ordinal: int) -> None:
