@@ -212,6 +212,44 @@ def test_a_catalog_may_stand_in_the_environment_alone() -> None:
     assert from_config({}, {}).catalog.kind == "embedded"
 
 
+@pytest.mark.parametrize(
+    ("catalog", "said"),
+    [
+        ({"type": "sq"}, "'sq' is not a valid CatalogType"),
+        ({"warehouse": "file:///x"}, "URI missing"),
+        ({"type": "sql", "uri": "nonsense", "warehouse": "file:///x"}, "Could not parse"),
+        ({"type": "sql", "uri": "oracle://u:hidden@h/d", "warehouse": "file:///x"}, "support not installed"),
+        ({"type": "glue"}, "glue support not installed"),
+        ({"type": "sql", "uri": "sqlite://"}, "No default path"),
+        ({"type": "sql", "uri": "sqlite://", "warehouse": "odd://x"}, "odd"),
+    ],
+)
+def test_a_catalog_that_cannot_be_made_is_a_mistake_in_the_settings(target: Any, catalog: Any, said: str) -> None:
+    done = send(target, GOOD, catalog=catalog)
+    assert done.code == 2
+    assert said in done.stderr
+    assert '"failure_class": "configuration"' in done.stderr
+    assert "hidden" not in done.stderr
+
+
+@pytest.mark.parametrize("types", [("integer", ["null", "integer"]), (["null", "integer"], "integer")])
+def test_a_key_may_be_announced_as_nullable_and_not(target: Any, types: Any) -> None:
+    for n, kind in enumerate((*types, *types)):
+        done = send(
+            target, {"id": 1, "status": f"s{n}"}, properties={"id": {"type": kind}, "status": {"type": "string"}}
+        )
+        assert done.code == 0, done.stderr
+    assert ids(target) == [{"id": 1, "status": "s3"}]
+
+
+def test_a_key_may_change(target: Any) -> None:
+    properties = {"id": {"type": "integer"}, "status": {"type": "string"}, "code": {"type": ["null", "string"]}}
+    for key, code in ((["id"], "a"), (["code"], "b"), (["id", "code"], "c"), (["id"], "d")):
+        nullable = {**properties, "id": {"type": "integer" if "id" in key else ["null", "integer"]}}
+        done = send(target, {"id": 1, "status": "s", "code": code}, properties=nullable, key=key)
+        assert done.code == 0, done.stderr
+
+
 def test_every_setting_is_described() -> None:
     for name, schema in CONFIG["properties"].items():
         assert schema["description"].endswith("."), name

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 from pyiceberg.exceptions import ResolveError, ValidationError
 from pyiceberg.table.sorting import NullOrder, SortDirection
 from pyiceberg.transforms import IdentityTransform
@@ -111,7 +112,7 @@ def refuse_or_list(plan: StreamPlan, metadata: TableMetadata) -> list[str]:
     Raises:
         TargetError: the evolution mode does not allow the differences; the message holds the diff.
     """
-    found = compare(plan.columns, metadata.schema())
+    found = compare(_wanted(plan, metadata.schema()), metadata.schema())
     found.safe += compare_layout(plan, metadata)
     forbidden = found.lines if plan.evolution == "strict" else found.unsafe
     if forbidden:
@@ -132,7 +133,8 @@ def refuse_or_list(plan: StreamPlan, metadata: TableMetadata) -> list[str]:
 def apply(transaction: Transaction, plan: StreamPlan) -> None:
     """Put the safe changes into a transaction, so that they land in one commit with the data."""
     schema = transaction.table_metadata.schema()
-    docs = compare(plan.columns, schema).docs
+    wanted = _wanted(plan, schema)
+    docs = compare(wanted, schema).docs
     if docs:
         with transaction.update_schema() as update:
             for name, doc in docs.items():
@@ -141,12 +143,14 @@ def apply(transaction: Transaction, plan: StreamPlan) -> None:
         return
     existing = {f.name for f in schema.fields}
     # A column that comes to a table with rows is optional there; the contract's required is checked on each record.
-    columns = tuple(
-        c if c.name in existing and schema.find_field(c.name).required else _optional(c) for c in plan.columns
-    )
+    columns = tuple(c if c.name in existing and schema.find_field(c.name).required else _optional(c) for c in wanted)
+    identifiers = [str(schema.find_column_name(i)) for i in schema.identifier_field_ids]
+    lasting = [name for name in identifiers if name in plan.key]
     kept = {c.name for c in plan.columns}
     try:
         with transaction.update_schema() as update:
+            if len(lasting) < len(identifiers):
+                update.set_identifier_fields(*lasting)
             update.union_by_name(iceberg_schema(columns))
             for f in schema.fields:
                 if f.required and f.name not in kept:
@@ -157,6 +161,13 @@ def apply(transaction: Transaction, plan: StreamPlan) -> None:
             f"table {where} cannot follow its contract: {e}; change the contract, or load into a new table", "evolution"
         ) from e
     _apply_layout(transaction, plan)
+
+
+def _wanted(plan: StreamPlan, schema: Schema) -> tuple[Column, ...]:
+    """The plan's columns; a key that identifies the table's rows stays required, as its values are in any case."""
+    identifiers = {schema.find_column_name(i) for i in schema.identifier_field_ids}
+    kept = identifiers & set(plan.key)
+    return tuple(msgspec.structs.replace(c, required=True) if c.name in kept else c for c in plan.columns)
 
 
 def _apply_layout(transaction: Transaction, plan: StreamPlan) -> None:
@@ -191,6 +202,4 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _optional(column: Column) -> Column:
-    import msgspec
-
     return msgspec.structs.replace(column, required=False)

@@ -16,12 +16,13 @@ from pyiceberg.exceptions import (
     ForbiddenError,
     NamespaceAlreadyExistsError,
     NoSuchTableError,
+    NotInstalledError,
     ServerError,
     ServiceUnavailableError,
     UnauthorizedError,
 )
 from requests.exceptions import RequestException
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from target_iceberg.errors import RetryableError, TargetError
 from target_iceberg.load_plan import LakeCatalog, LoadPlanError, expand, project_root
@@ -96,6 +97,16 @@ def lake_errors(where: str) -> Iterator[None]:
         raise storage_error(e, where) from e
 
 
+@contextmanager
+def settings_errors(where: str) -> Iterator[None]:
+    """Say that what a catalog library does not understand stands in the settings; for calls that do nothing but read them."""
+    try:
+        yield
+    except (ValueError, NotInstalledError, ArgumentError) as e:
+        text = str(e).splitlines()[0][:500]
+        raise TargetError(f"{where}: {text}; check the settings of the catalog", "configuration") from e
+
+
 def embedded_location(catalog: LakeCatalog) -> Path:
     """Directory of an embedded lake: catalog.db and warehouse/."""
     assert catalog.path is not None
@@ -135,7 +146,8 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
             "configuration",
         )
     if catalog.kind == "pyiceberg":
-        with lake_errors(f"lake catalog {catalog.name}"):
+        where = f"lake catalog {catalog.name}"
+        with lake_errors(where), settings_errors(where):
             return load_catalog(catalog.name, **{k: expand(v) for k, v in catalog.properties.items()})
     directory = embedded_location(catalog)
     if not create and not (directory / "catalog.db").exists():

@@ -9,7 +9,7 @@ from target_iceberg.errors import TargetError
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.iceberg_schema import iceberg_schema, partition_spec
-from target_iceberg.table.lake_catalog import ensure_namespace, lake_errors, load_table, warehouse_of
+from target_iceberg.table.lake_catalog import ensure_namespace, lake_errors, load_table, settings_errors, warehouse_of
 from target_iceberg.table.sorting import sort_order
 from target_iceberg.table.transaction import begin_change, begin_creation, staged_table
 
@@ -64,7 +64,10 @@ class Lakehouse:
         spec, properties = partition_spec(schema, plan.partition_by), {**plan.properties, **BASE_PROPERTIES}
         identifier = (*plan.namespace, plan.table)
         order = sort_order(schema, plan.sort_by)
-        return begin_creation(self.catalog, identifier, schema, location, spec, order, properties)
+        with settings_errors(address(plan)):
+            begun = begin_creation(self.catalog, identifier, schema, location, spec, order, properties)
+            staged_table(begun).io.new_output(f"{staged_table(begun).location()}/data")  # is there such a file system?
+        return begun
 
     def bookmark(self, metadata: TableMetadata, stream: str) -> Bookmark | None:
         """The bookmark of one of the job's streams that is in force in a table."""
