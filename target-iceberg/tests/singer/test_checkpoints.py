@@ -263,3 +263,28 @@ def test_a_stream_that_another_run_published_while_this_one_ran_is_not_published
     process.communicate(b"".join(json.dumps(m).encode() + b"\n" for m in rest))
     assert process.returncode == 2
     assert sorted(r["id"] for r in target.rows("shop.payments")) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["also before the checkpoint", "after it"])
+def test_deletions_go_on_too(target: Any, before: bool) -> None:
+    target.plan = target.job_plan(target.stream_plan(replace_files=False, hard_delete=True))
+    at = {"type": "RECORD", "stream": "orders"}
+    target.send(*messages(target, "r0", {}, range(4), state(orders={"at": 0})))
+    schema = {"properties": {**SCHEMA["properties"], "_sdc_deleted_at": {"type": ["null", "string"]}}}
+
+    def deletion(i: int) -> dict[str, Any]:
+        return {**at, "record": {**target.order(i), "_sdc_deleted_at": "2026-01-01T00:00:00Z"}}
+
+    def run(name: str, *sent: Any) -> list[Any]:
+        start = {"type": "DATIVO_START", "run": name, "state": handed(target)}
+        return [start, {"type": "SCHEMA", "stream": "orders", "schema": schema, "key_properties": ["id"]}, *sent]
+
+    mark = {"type": "STATE", "value": state(orders={"at": 1})}
+    first = deletion(1) if before else {**at, "record": target.order(9)}
+    assert target.send(*run("r1", first, mark), **ALWAYS).code == 2
+    assert handed(target) == state(orders={"at": 1})
+    end = [{"type": "STATE", "value": state(orders={"at": 2})}, {"type": "DATIVO_END"}]
+    done = target.send(*run("r2", deletion(2), *end))
+    assert done.code == 0, done.stderr
+    assert any("went on from the checkpoint" in n for n in done.report.notices)
+    assert target.ids() == ([0, 3] if before else [0, 1, 3, 9])

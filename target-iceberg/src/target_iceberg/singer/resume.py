@@ -64,10 +64,12 @@ def _adopt(run: Run, plan: LoadPlan, checkpoints: Checkpoints, found: Found, hel
     for stream in plan.streams:
         if stream.stream not in found.streams:
             continue
-        known = found.checkpoint.streams[stream.stream]
-        steps = known.steps if known.steps[-1] == stream else (*known.steps, stream)
+        known, announced = found.checkpoint.streams[stream.stream], run.announced.get(stream.stream)
+        # A SCHEMA that has come already may have given the stream columns that the load plan has not.
+        shape = stream if announced is None else announced.plan
+        steps = known.steps if known.steps[-1] == shape else (*known.steps, shape)
         stage = require_start(open_stage(run.lake, *steps), held)
-        sink = sink_for(run, stream, stage)
+        sink = sink_for(run, shape, stage)
         sink.go_on_from(known, *checkpoints.files_of(found.checkpoint, stream.stream))
         run.sinks[stream.stream] = sink
     rows = sum(s.counts.read for s in run.sinks.values())
