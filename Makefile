@@ -64,6 +64,14 @@ format: $(INSTALLED) ## let ruff mend what it can
 schema-validate: $(INSTALLED) ## check registry, recipes, contracts and generated schemas
 	@echo "== schemas"; $(BIN)/python -m dativo.config.schemas --check
 
+.PHONY: services
+services: ## start Nessie and an S3 server, fetched by Maven; prints how to reach them
+	@"$(PYTHON)" tests/services/servers.py start
+
+.PHONY: services-stop
+services-stop: ## stop them
+	@"$(PYTHON)" tests/services/servers.py stop
+
 .PHONY: bench
 bench: $(INSTALLED) ## benchmarks; prints ratios within one run
 	@$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS))

@@ -75,7 +75,7 @@ def test_nessie_gives_the_tenant_a_branch(make_job: Any) -> None:
     )
     catalog = lower(job).catalog
     assert (catalog.kind, catalog.branch) == ("nessie", "demo")
-    assert catalog.properties == {"uri": "${NESSIE_URI}", "s3.endpoint": "http://s", "warehouse": "s3://b"}
+    assert catalog.properties == {"uri": "${NESSIE_URI}", "s3.endpoint": "http://s"}
 
 
 def test_a_shared_catalog_keeps_tenants_apart_by_namespace(make_job: Any) -> None:

@@ -42,8 +42,9 @@ def _elsewhere(job: ResolvedJob, connection: Mapping[str, Any]) -> dict[str, str
 
 
 def _nessie(job: ResolvedJob, connection: Mapping[str, Any]) -> LakeCatalog:
-    nessie = _texts(connection["nessie"])
-    properties = {"uri": nessie.pop("uri", ""), **nessie, **_storage(job, connection)}
+    nessie = {k.replace("oauth2_server_uri", "oauth2-server-uri"): v for k, v in _texts(connection["nessie"]).items()}
+    storage = {k: v for k, v in _storage(job, connection).items() if k != "warehouse"}  # the server has its own
+    properties = {"uri": nessie.pop("uri", ""), **nessie, **storage}
     return LakeCatalog(kind="nessie", properties=properties, branch=job.target.branch or job.tenant)
 
 

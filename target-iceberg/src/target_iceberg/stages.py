@@ -25,6 +25,8 @@ STAGES = (
     "deletes_written",
     "before_commit",
     "after_commit",
+    "before_merge",
+    "after_merge",
     "before_state",
     "after_state",
     "before_report",

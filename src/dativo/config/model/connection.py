@@ -8,7 +8,7 @@ from dativo.config.model.base import Authored, Settings
 
 
 class Nessie(Authored):
-    """A Nessie server; `uri` is its Iceberg REST address."""
+    """A Nessie server; `uri` is its address, with or without /api/v1, /api/v2 or /iceberg behind it."""
 
     uri: str
     token: str | None = None

@@ -28,11 +28,14 @@ from target_iceberg.table.rejects_table import COLUMNS, SUFFIX, publish_rejects
 from target_iceberg.table.stage import address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from target_iceberg.run_report import RunReport
     from target_iceberg.singer.run import Run
     from target_iceberg.singer.stream import StreamSink
     from target_iceberg.table.bookmark import Bookmark
     from target_iceberg.table.publisher import Published
+    from target_iceberg.table.stage import Lakehouse
     from target_iceberg.table.writer import StagedFile
 
 
@@ -69,7 +72,7 @@ class Finish:
             self._count(sink, publishes[name], withheld=verdict is not None)
         if verdict is not None:
             if not self._dry_run:
-                self._publish_rejects()
+                self._publish_all({})
             raise TargetError(verdict, "violations")
         if self._dry_run:
             return "dry_run"
@@ -78,9 +81,7 @@ class Finish:
         self._report.commit_id = self._commit_id
         if run.checkpoints is not None:
             run.checkpoints.before_publish(run.ledger.latest, self._commit_id, state_is_last=not run.rows_since_state)
-        self._publish_rejects()
-        passing("rejects_published")
-        self._publish(wanted)
+        self._publish_all(wanted)
         for sink in run.sinks.values():
             sink.clean_up()
         rejected = any(s.counts.rejected for s in run.sinks.values())
@@ -226,19 +227,53 @@ class Finish:
 
     # -- publishing -------------------------------------------------------------------------------------------------------
 
-    def _publish_rejects(self) -> None:
+    def _publish_rejects(self, lake: Lakehouse) -> None:
         for sink in self._run.sinks.values():
             n = sink.stage.start_n + 1
             when = dt.datetime.now(tz=dt.timezone.utc)
             listed = rejects_table(sink.rejects, run_id=self._run.run_id, plan=sink.plan, rejected_at=when, n=n)
             table = _as_columns(listed, self._run)
             if (
-                publish_rejects(self._run.lake, sink.plan, table, sink.stage.start_n, self._commit_id, self._run.run_id)
+                publish_rejects(lake, sink.plan, table, sink.stage.start_n, self._commit_id, self._run.run_id)
                 and sink.rejects
             ):
                 self._report.rejects_tables.append(address(sink.plan) + SUFFIX)
 
-    def _publish(self, publishes: dict[str, StreamPublish]) -> None:
+    def _publish_all(self, publishes: dict[str, StreamPublish]) -> None:
+        """Rejects and tables: one after the other, or, where the catalog has branches, as one visible step."""
+        lake = self._run.lake
+        if lake.settings.kind != "nessie":
+            self._publish_rejects(lake)
+            passing("rejects_published")
+            for group, done in self._publish(lake, publishes):
+                self._note(group, done)
+            return
+        if not publishes and not any(sink.rejects for sink in self._run.sinks.values()):
+            return
+        from target_iceberg.table.one_step import publish_in_one_step
+
+        def commit(on_branch: Lakehouse) -> list[tuple[list[StreamPublish], Published]]:
+            self._published_tables, self._report.rejects_tables = 0, []
+            self._publish_rejects(on_branch)
+            passing("rejects_published")
+            return list(self._publish(on_branch, publishes))
+
+        namespace = next(iter(self._run.sinks.values())).plan.namespace
+        with lake_errors(f"branch {lake.settings.branch}"):
+            published, merged = publish_in_one_step(lake, namespace, self._run.run_id, self._message(), commit)
+        event("merged", f"branch {lake.settings.branch} is at {merged}", branch=lake.settings.branch, hash=merged)
+        for group, done in published:
+            self._note(group, done)
+
+    def _message(self) -> str:
+        """Of the one commit that is seen."""
+        run, rows = self._run, sum(r.published for r in self.reports.values())
+        job = f"{run.plan.tenant}/{run.plan.job}" if run.plan else "target-iceberg"
+        return f"{job}: {rows} rows, run {run.run_id}"
+
+    def _publish(
+        self, lake: Lakehouse, publishes: dict[str, StreamPublish]
+    ) -> Iterator[tuple[list[StreamPublish], Published]]:
         by_table: dict[str, list[StreamPublish]] = defaultdict(list)
         for p in publishes.values():
             by_table[address(p.plan)].append(p)
@@ -246,15 +281,15 @@ class Finish:
             try:
                 with lake_errors(where):
                     self._published_tables += 1  # from here on staged files may be referred to
-                    done = publish_table(self._run.lake, group, self._commit_id, self._run.run_id)
+                    done = publish_table(lake, group, self._commit_id, self._run.run_id)
             except TargetError as e:
-                if self._published_tables == 1:
+                if self._published_tables == 1 or lake.settings.kind == "nessie":
                     raise
                 done_tables = (
                     f"published only {self._published_tables - 1} of {len(by_table)} tables, run again to complete: {e}"
                 )
                 raise PartialPublishError(done_tables, e.failure_class) from e
-            self._note(group, done)
+            yield group, done
 
     def _note(self, group: list[StreamPublish], done: Published) -> None:
         for p in group:

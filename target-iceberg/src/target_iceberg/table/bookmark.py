@@ -70,6 +70,12 @@ def decode(text: str) -> Bookmark:
     return msgspec.json.decode(raw, type=Bookmark)
 
 
+def held(metadata: TableMetadata, tenant: str, job: str, stream: str) -> Bookmark | None:
+    """The bookmark in the table's properties, whatever its snapshots say."""
+    text = metadata.properties.get(property_name(tenant, job, stream))
+    return None if text is None else decode(text)
+
+
 def read(metadata: TableMetadata, tenant: str, job: str, stream: str) -> Bookmark | None:
     """The bookmark that is in force.
 
@@ -79,10 +85,9 @@ def read(metadata: TableMetadata, tenant: str, job: str, stream: str) -> Bookmar
     Raises:
         TargetError: rolled back to a time of which no receipt of this stream remains.
     """
-    text = metadata.properties.get(property_name(tenant, job, stream))
-    if text is None:
+    bookmark = held(metadata, tenant, job, stream)
+    if bookmark is None:
         return None
-    bookmark = decode(text)
     snapshots = {s.snapshot_id: s for s in metadata.snapshots}
     key = SUMMARY_PREFIX + f"{tenant}.{job}.{stream}"
     current = metadata.current_snapshot_id

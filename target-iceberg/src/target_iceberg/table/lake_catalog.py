@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from pyiceberg.exceptions import (
     NamespaceAlreadyExistsError,
     NoSuchTableError,
     NotInstalledError,
+    RESTError,
     ServerError,
     ServiceUnavailableError,
     UnauthorizedError,
@@ -33,6 +35,15 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
+
+class NessieError(Exception):
+    """Nessie refuses a request of its own API; the message is the server's."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(f"{message} (HTTP {status}{f', {code}' if code else ''})")
+        self.status, self.code = status, code
+
+
 UNKNOWN_OUTCOME = (
     RequestException,
     ServerError,
@@ -48,7 +59,7 @@ BUSY_TIMEOUT_S = 30
 
 def catalog_error(e: BaseException, where: str) -> TargetError:
     """Translate what a catalog library raised into a message with a remedy."""
-    if isinstance(e, (UnauthorizedError, ForbiddenError)):
+    if isinstance(e, (UnauthorizedError, ForbiddenError)) or (isinstance(e, NessieError) and e.status in (401, 403)):
         return TargetError(
             f"{where}: the lake catalog refuses access: {e}; check the credentials of the target", "lake"
         )
@@ -60,7 +71,7 @@ def catalog_error(e: BaseException, where: str) -> TargetError:
         )
     if "disk is full" in lowered or "disk i/o error" in lowered:
         return RetryableError(f"{where}: no room for the lake catalog: {text}; free space and run again", "storage")
-    if isinstance(e, (*UNKNOWN_OUTCOME, CommitFailedException)):
+    if isinstance(e, (*UNKNOWN_OUTCOME, CommitFailedException)) or (isinstance(e, NessieError) and e.status >= 429):
         return RetryableError(f"{where}: the lake catalog does not answer as it should: {text}", "lake")
     return TargetError(f"{where}: the lake catalog failed: {text}", "lake")
 
@@ -68,9 +79,31 @@ def catalog_error(e: BaseException, where: str) -> TargetError:
 def storage_error(e: OSError, where: str) -> TargetError:
     """Translate a failed read or write of a file of the lake."""
     reason = e.strerror or str(e).splitlines()[0][:500]
+    if "AWS Error" in reason:
+        return _object_store_error(reason, where)
     return RetryableError(
         f"{where}: cannot write or read files of the lake: {reason}; nothing was published. Free space or mend "
         "the permissions, then run again",
+        "storage",
+    )
+
+
+_REFUSED = re.compile(
+    r"ACCESS_DENIED|SIGNATURE|ACCESS_KEY|INVALID_CLIENT_TOKEN|HTTP status: 40[13]|Forbidden", re.IGNORECASE
+)
+
+
+def _object_store_error(reason: str, where: str) -> TargetError:
+    """What an S3 server, or the way to it, has against a request."""
+    if _REFUSED.search(reason):
+        return TargetError(
+            f"{where}: the object store refuses access: {reason}; check the access key and its secret, and what they may do",
+            "storage",
+        )
+    if "NO_SUCH_BUCKET" in reason:
+        return TargetError(f"{where}: there is no such bucket: {reason}; make it, or name another one", "storage")
+    return RetryableError(
+        f"{where}: the object store does not answer as it should: {reason}; nothing was published. Run again when it does",
         "storage",
     )
 
@@ -89,6 +122,8 @@ def lake_errors(where: str) -> Iterator[None]:
         UnauthorizedError,
         ForbiddenError,
         CommitFailedException,
+        RESTError,
+        NessieError,
     ) as e:
         raise catalog_error(e, where) from e
     except LoadPlanError as e:
@@ -140,11 +175,7 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
         TargetError: it cannot be reached, read or made.
     """
     if catalog.kind == "nessie":
-        raise TargetError(
-            "target connection.nessie: publishing on Nessie is not part of this version; leave nessie out to use "
-            "the embedded lake catalog",
-            "configuration",
-        )
+        return _on_nessie(catalog, create=create)
     if catalog.kind == "pyiceberg":
         where = f"lake catalog {catalog.name}"
         with lake_errors(where), settings_errors(where):
@@ -156,6 +187,22 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
         if create:
             _writable(directory)
         return _embedded(catalog, directory)
+
+
+def _on_nessie(settings: LakeCatalog, *, create: bool) -> Catalog | None:
+    """The catalog on the job's branch, which is made if it is missing; None when it is missing and `create` is false."""
+    from target_iceberg.table.nessie import NessieCatalog
+
+    properties = {k: expand(v) for k, v in settings.properties.items()}
+    uri, branch = properties.pop("uri", ""), settings.branch or "main"
+    where = f"Nessie {uri}, branch {branch}"
+    with lake_errors(where), settings_errors(where):
+        catalog = NessieCatalog(settings.name, uri, branch, **properties)
+        if create:
+            catalog.ensure_branch(branch)
+        elif catalog.reference(branch) is None:
+            return None
+        return catalog
 
 
 def warehouse_of(catalog: LakeCatalog) -> str:

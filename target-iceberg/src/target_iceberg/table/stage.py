@@ -59,7 +59,7 @@ class Lakehouse:
         location = None
         if self.settings.kind == "embedded":
             location = "/".join((warehouse_of(self.settings), *plan.namespace, plan.table))
-        else:
+        elif self.settings.kind != "nessie":  # which wants it when the table is committed, on the branch of the run
             ensure_namespace(self.catalog, plan.namespace)
         spec, properties = partition_spec(schema, plan.partition_by), {**plan.properties, **BASE_PROPERTIES}
         identifier = (*plan.namespace, plan.table)
@@ -71,6 +71,8 @@ class Lakehouse:
 
     def bookmark(self, metadata: TableMetadata, stream: str) -> Bookmark | None:
         """The bookmark of one of the job's streams that is in force in a table."""
+        if self.settings.kind == "nessie":  # whose branches take properties with them, and show one snapshot only
+            return bookmarks.held(metadata, self.tenant, self.job, stream)
         return bookmarks.read(metadata, self.tenant, self.job, stream)
 
 

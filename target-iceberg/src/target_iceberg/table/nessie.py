@@ -1,0 +1,266 @@
+"""Project Nessie: its Iceberg REST catalog on one branch, and its branches by its own API (version 2).
+
+Works with servers from 0.99 on. What is done for old ones says when it can go.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.table.update import SetPropertiesUpdate
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from target_iceberg.table.lake_catalog import NessieError, ensure_namespace
+
+if TYPE_CHECKING:
+    from pyiceberg.io import FileIO
+    from pyiceberg.table import CommitTableResponse, Table
+    from pyiceberg.table.update import TableRequirement, TableUpdate
+    from requests import PreparedRequest, Response, Session
+
+TIMEOUT_S = (10.0, 120.0)
+"""To connect, and to wait for an answer."""
+RETRIES = Retry(
+    total=6, backoff_factor=0.2, backoff_max=5, backoff_jitter=0.3, status_forcelist=(429, 502, 503, 504),
+    allowed_methods=("GET", "HEAD"), raise_on_status=False,
+)  # fmt: skip
+"""Of requests that change nothing. Whoever changes something finds out what became of it before trying again."""
+_API = re.compile(r"/(?:api/v\d+|iceberg)(?:/.*)?$")
+_CLIENT_PROPERTIES = ("s3.", "gcs.", "adls.", "py-io-impl")
+
+
+class MergeConflictError(Exception):
+    """The target branch has changed in the same tables since the source left it, or has gone; message of the server."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A branch or tag and the commit that it names."""
+
+    name: str
+    hash: str
+
+
+def server_of(uri: str) -> str:
+    """`http://host:19120` of any address that people write: with /api/v1, /api/v2, /iceberg or nothing behind it."""
+    return _API.sub("", uri.rstrip("/"))
+
+
+class NessieCatalog(RestCatalog):
+    """The Iceberg tables of one branch.
+
+    Args:
+        name: of the catalog, for messages.
+        uri: address of the server, see `server_of`.
+        branch: whose tables are meant; may carry `@<hash>`.
+        properties: PyIceberg's, for authentication and storage.
+    """
+
+    def __init__(self, name: str, uri: str, branch: str, **properties: str) -> None:
+        self.server, self.branch = server_of(uri), branch
+        self._given = properties
+        self._request = threading.local()
+        has_keys = "s3.access-key-id" in properties
+        delegation = "none" if has_keys else "vended-credentials"
+        super().__init__(
+            name,
+            **{
+                "header.X-Iceberg-Access-Delegation": delegation,
+                **properties,
+                "uri": f"{self.server}/iceberg/{quote(branch, safe='')}",
+                "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+            },
+        )
+
+    def on(self, branch: str) -> NessieCatalog:
+        """The same server's tables on another branch."""
+        return NessieCatalog(self.name, self.server, branch, **self._given)
+
+    # -- the catalog ------------------------------------------------------------------------------------------------------
+
+    def _create_session(self) -> Session:
+        session = super()._create_session()
+        adapter = _Adapter(self._request, max_retries=RETRIES)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, adapter)
+        return session
+
+    def _load_file_io(self, properties: Any = None, location: str | None = None) -> FileIO:
+        # The server names the FileIO of another library and its own view of the store; what the client was told wins.
+        said = {k: v for k, v in self.properties.items() if k.startswith(_CLIENT_PROPERTIES)}
+        return super()._load_file_io({**(properties or {}), **said}, location)
+
+    def commit_table(
+        self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
+    ) -> CommitTableResponse:
+        """As RestCatalog, for servers that want to know the last column id."""
+        self._request.last_column_id = table.metadata.last_column_id
+        try:
+            done: CommitTableResponse = super().commit_table(table, requirements, _properties_once(updates))
+            return done
+        finally:
+            self._request.last_column_id = None
+
+    # -- branches ---------------------------------------------------------------------------------------------------------
+
+    def default_branch(self) -> str:
+        """The branch that others are made from."""
+        return str(self._call("GET", "config")["defaultBranch"])
+
+    def reference(self, name: str) -> Reference | None:
+        """A branch or tag, or None."""
+        try:
+            found = self._call("GET", f"trees/{quote(name, safe='')}")["reference"]
+        except NessieError as e:
+            if e.status == 404:
+                return None
+            raise
+        return Reference(found["name"], found["hash"])
+
+    def ensure_branch(self, name: str) -> Reference:
+        """A branch, made from the default branch if it is missing; another process may be making it too."""
+        if (found := self.reference(name)) is not None:
+            return found
+        default = self.reference(self.default_branch())
+        assert default is not None  # a server always has it
+        try:
+            return self.create_branch(name, default)
+        except NessieError as e:
+            found = self.reference(name) if e.status == 409 else None
+            if found is None:
+                raise
+            return found
+
+    def begin_history(self, branch: str, namespace: tuple[str, ...]) -> bool:
+        """Make the first commit of a branch, a namespace, if it has none: nothing can be merged into a branch without history.
+
+        Returns:
+            Whether it had none.
+        """
+        entries = self._call("GET", f"trees/{quote(branch, safe='')}/history", params={"max-records": 1})["logEntries"]
+        if entries:
+            return False
+        ensure_namespace(self.on(branch), namespace)
+        return True
+
+    def create_branch(self, name: str, source: Reference) -> Reference:
+        """A new branch at the commit of another."""
+        body = {"type": "BRANCH", "name": source.name, "hash": source.hash}
+        made = self._call("POST", "trees", params={"name": name, "type": "BRANCH"}, json=body)["reference"]
+        return Reference(made["name"], made["hash"])
+
+    def delete_branch(self, reference: Reference) -> None:
+        """Delete a branch if it still stands there; one that is gone is fine."""
+        place = f"{quote(reference.name, safe='')}@{reference.hash}"
+        try:
+            self._call("DELETE", f"trees/{place}", params={"type": "BRANCH"})
+        except NessieError as e:
+            if e.status != 404:
+                raise
+
+    def branches(self, prefix: str) -> list[Reference]:
+        """All branches whose names begin so."""
+        found: list[Reference] = []
+        page: dict[str, str] = {}
+        while True:
+            answer = self._call("GET", "trees", params={"filter": f"ref.name.startsWith('{prefix}')", **page})
+            found += [Reference(r["name"], r["hash"]) for r in answer["references"] if r["type"] == "BRANCH"]
+            if not answer.get("hasMore"):
+                return found
+            page = {"page-token": answer["token"]}
+
+    def merge(self, source: Reference, target: Reference, message: str, author: str) -> str:
+        """Bring the commits of a branch to another one as one commit; returns the target's new hash.
+
+        Asked again after its answer was lost, the server says that there is nothing left to merge, which is as good.
+
+        Args:
+            source: branch and commit that are merged.
+            target: branch, and the commit from which the source was made.
+            message: of the commit.
+            author: of the commit.
+
+        Raises:
+            MergeConflictError: the target has changed in one of the same tables since, or is gone.
+            RequestException: the outcome is unknown.
+        """
+        body = {
+            "fromRefName": source.name,
+            "fromHash": source.hash,
+            "defaultKeyMergeMode": "NORMAL",
+            "commitMeta": {"message": message, "authors": [author]},
+        }
+        place = f"{quote(target.name, safe='')}@{target.hash}"
+        try:
+            done = self._call("POST", f"trees/{place}/history/merge", json=body)
+        except NessieError as e:
+            if e.status in (404, 409):
+                raise MergeConflictError(str(e)) from e
+            raise
+        return str(done["resultantTargetHash"])
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        response = self._session.request(method, f"{self.server}/api/v2/{path}", **options)
+        if response.ok:
+            return response.json() if response.content else None
+        try:
+            said = response.json()
+        except ValueError:
+            said = {}
+        if not isinstance(said, dict):
+            said = {}
+        message = str(said.get("message") or response.reason or response.text[:200])
+        raise NessieError(response.status_code, str(said.get("errorCode") or ""), message)
+
+
+class _Adapter(HTTPAdapter):
+    """Bounds every request in time, and completes the schemas in commits."""
+
+    def __init__(self, request: threading.local, **options: Any) -> None:
+        super().__init__(**options)
+        self._request = request
+
+    def send(self, request: PreparedRequest, **options: Any) -> Response:  # type: ignore[override]
+        """As HTTPAdapter."""
+        options["timeout"] = options.get("timeout") or TIMEOUT_S
+        if request.method == "POST" and request.body and b'"add-schema"' in _bytes(request.body):
+            self._complete(request)
+        return super().send(request, **options)
+
+    def _complete(self, request: PreparedRequest) -> None:
+        """Add `last-column-id`, which servers before 0.105.2 cannot do without (projectnessie/nessie#11341) and PyIceberg
+        0.12 leaves out, as the specification allows; can go with support for those servers."""
+        body = json.loads(_bytes(request.body or b""))
+        least = getattr(self._request, "last_column_id", None) or 0
+        for update in body.get("updates") or ():
+            if update.get("action") == "add-schema":
+                update.setdefault("last-column-id", max(least, _greatest_id(update["schema"])))
+        request.prepare_body(json.dumps(body).encode(), None)
+
+
+def _properties_once(updates: tuple[TableUpdate, ...]) -> tuple[TableUpdate, ...]:
+    """One update of properties instead of several, of which Nessie takes no more than one in a commit."""
+    said = {k: v for u in updates if isinstance(u, SetPropertiesUpdate) for k, v in u.updates.items()}
+    rest = tuple(u for u in updates if not isinstance(u, SetPropertiesUpdate))
+    return (*rest, SetPropertiesUpdate(updates=said)) if said else rest
+
+
+def _bytes(body: Any) -> bytes:
+    return body.encode() if isinstance(body, str) else bytes(body)
+
+
+def _greatest_id(of_type: Any) -> int:
+    """Greatest field id in an Iceberg type as JSON."""
+    if not isinstance(of_type, dict):
+        return 0
+    own: list[int] = [of_type[k] for k in ("element-id", "key-id", "value-id") if k in of_type]
+    below = [_greatest_id(of_type[k]) for k in ("element", "key", "value") if k in of_type]
+    fields: list[int] = [max(f["id"], _greatest_id(f["type"])) for f in of_type.get("fields") or ()]
+    return max((0, *own, *below, *fields))

@@ -1,0 +1,99 @@
+"""All tables of a run in one visible step, on a catalog with branches (protocol, rule 18).
+
+What a run publishes is committed on a branch of its own, made from the head of the job's branch, and merged as one commit. Until
+then nobody sees any of it. The merge is refused if one of the same tables has changed meanwhile; then everything is committed anew
+on a branch from the new head, where each stream's bookmark is compared again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+from typing import TYPE_CHECKING, TypeVar
+
+from requests.exceptions import RequestException
+
+from target_iceberg.errors import RetryableError
+from target_iceberg.stages import passing
+from target_iceberg.table.lake_catalog import NessieError, catalog_error
+from target_iceberg.table.nessie import MergeConflictError, NessieCatalog
+from target_iceberg.table.publisher import DEADLINE_S, Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_iceberg.table.nessie import Reference
+    from target_iceberg.table.stage import Lakehouse
+
+PREFIX = "dativo_run_"
+ABANDONED_AFTER = dt.timedelta(hours=1)
+"""A branch of a run lives for the seconds of a publish; one that is so old was left by a run that was killed."""
+T = TypeVar("T")
+
+
+def publish_in_one_step(
+    lake: Lakehouse, namespace: tuple[str, ...], run_id: str, message: str, work: Callable[[Lakehouse], T]
+) -> tuple[T, str]:
+    """Let `work` commit to a branch of its own and merge that; returns what it returned, and the hash of the merge.
+
+    Args:
+        lake: on the job's branch.
+        namespace: of one of the tables.
+        run_id: names the branch.
+        message: of the commit that everybody sees.
+        work: commits; is called again on a fresh branch after a conflict.
+
+    Raises:
+        RetryableError: other writers kept committing to the same tables.
+        TargetError: whatever `work` raises, or the catalog refuses the run's branch.
+    """
+    catalog = lake.catalog
+    assert isinstance(catalog, NessieCatalog)
+    backoff = Backoff()
+    while True:
+        name = f"{PREFIX}{run_id}"
+        try:
+            target = catalog.ensure_branch(catalog.branch)
+            if (left := catalog.reference(name)) is not None:
+                catalog.delete_branch(left)
+            catalog.create_branch(name, target)
+            try:
+                done = work(dataclasses.replace(lake, catalog=catalog.on(name)))
+                passing("before_merge")
+                merged = _merge(catalog, name, target, message, lake.job)
+                passing("after_merge")
+            finally:
+                with contextlib.suppress(NessieError, RequestException):
+                    _remove(catalog, name)
+        except MergeConflictError as e:
+            catalog.begin_history(catalog.branch, namespace)
+            if not backoff.wait():
+                raise RetryableError(
+                    f"branch {catalog.branch}: other writers kept committing to the same tables for {DEADLINE_S:.0f} s ({e}); "
+                    "run again",
+                    "conflict",
+                ) from e
+        else:
+            return done, merged
+
+
+def _merge(catalog: NessieCatalog, name: str, target: Reference, message: str, author: str) -> str:
+    source = catalog.reference(name)
+    if source is None:
+        raise MergeConflictError(f"the branch {name} has gone")
+    backoff = Backoff()
+    while True:
+        try:
+            return catalog.merge(source, target, message, author)
+        except (RequestException, NessieError) as e:  # noqa: PERF203  a request is no tight loop
+            if isinstance(e, NessieError) and e.status < 500 and e.status != 429:
+                raise
+            # It may have landed; asked again, the server says so or does it.
+            if not backoff.wait():
+                raise catalog_error(e, f"branch {target.name}") from e
+
+
+def _remove(catalog: NessieCatalog, name: str) -> None:
+    if (reference := catalog.reference(name)) is not None:
+        catalog.delete_branch(reference)

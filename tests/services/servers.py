@@ -1,0 +1,320 @@
+"""Nessie and an S3 server as processes of this machine: fetched by Maven, checked, started on free ports, stopped.
+
+`python tests/services/servers.py start|stop|status`; tests use `running()`. Everything lies below `.services/`. Standard library
+only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2] / ".services"
+JARS, RUN = ROOT / "jars", ROOT / "run"
+STATE = RUN / "servers.json"
+LEAST_JAVA = 21
+READY_WITHIN_S = 120
+BUCKET, ACCESS_KEY, SECRET_KEY = "warehouse", "dativo-test", "dativo-test-secret"
+JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A jar of Maven Central with its SHA-256."""
+
+    coordinates: str
+    file: str
+    sha256: str
+
+
+NESSIE = Artifact(
+    "org.projectnessie.nessie:nessie-quarkus:0.99.0:jar:runner",
+    "nessie-quarkus-0.99.0-runner.jar",
+    "ce9fa33e2878bf5ea3981876b9e6204cabc0362b3dd82326b10e47271a78c417",
+)
+S3PROXY = Artifact(
+    "org.gaul:s3proxy:4.1.0:jar:jar-with-dependencies",
+    "s3proxy-4.1.0-jar-with-dependencies.jar",
+    "a4d025969aaf796616ed4b1e2491d87d455ce84bb28cb9db086b2e6aaa68b48d",
+)
+_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+
+
+class ServicesError(Exception):
+    """A service cannot be had; the message says what it lacks."""
+
+
+@dataclass
+class Servers:
+    """Where the servers are."""
+
+    nessie: str
+    """http://host:port"""
+    s3: str
+    bucket: str = BUCKET
+    access_key: str = ACCESS_KEY
+    secret_key: str = SECRET_KEY
+    pids: dict[str, int] = field(default_factory=dict)
+    owner: str = ""
+    """Who started them, and stops them."""
+
+    @property
+    def iceberg(self) -> str:
+        """Base address of Nessie's Iceberg REST catalog."""
+        return f"{self.nessie}/iceberg"
+
+
+def running(owner: str = "") -> Servers:
+    """The servers, started if they are not running; safe to call from several processes at once.
+
+    Raises:
+        ServicesError: one cannot be fetched or started.
+    """
+    RUN.mkdir(parents=True, exist_ok=True)
+    with _lock():
+        found = _read()
+        if found is not None and all(_is_alive(pid) for pid in found.pids.values()):
+            return found
+        _stop(found)
+        return _start(owner)
+
+
+def stop(owner: str | None = None) -> bool:
+    """Stop the servers, or only those of an owner; whether there were any."""
+    if not RUN.exists():
+        return False
+    with _lock():
+        found = _read()
+        if found is None or (owner is not None and found.owner != owner):
+            return False
+        _stop(found)
+        return True
+
+
+def _start(owner: str) -> Servers:
+    java = find_java()
+    for artifact in (NESSIE, S3PROXY):
+        _fetch(artifact)
+    shutil.rmtree(RUN / "s3", ignore_errors=True)
+    shutil.rmtree(RUN / "nessie", ignore_errors=True)
+    (RUN / "s3" / BUCKET).mkdir(parents=True)  # a bucket is a directory of the file system that S3Proxy serves
+    s3, nessie, management = _free_ports(3)
+    found = Servers(nessie=f"http://127.0.0.1:{nessie}", s3=f"http://127.0.0.1:{s3}", owner=owner)
+    try:
+        _write_settings(s3, nessie, management)
+        proxy = [
+            java,
+            "-Xmx256m",
+            *JVM,
+            "-jar",
+            str(JARS / S3PROXY.file),
+            "--properties",
+            str(RUN / "s3proxy.properties"),
+        ]
+        found.pids["s3proxy"] = _spawn("s3proxy", proxy, {})
+        settings = {"SMALLRYE_CONFIG_LOCATIONS": str(RUN / "nessie.properties")}
+        found.pids["nessie"] = _spawn("nessie", [java, "-Xmx512m", *JVM, "-jar", str(JARS / NESSIE.file)], settings)
+        STATE.write_text(json.dumps(asdict(found)))
+        # Not ready until its warehouse answers, so this says that both are.
+        _wait_until_ready(f"http://127.0.0.1:{management}/q/health/ready", found)
+    except BaseException:
+        _stop(found)
+        raise
+    return found
+
+
+def _write_settings(s3: int, nessie: int, management: int) -> None:
+    endpoint = f"http://127.0.0.1:{s3}"
+    proxy = {
+        "s3proxy.endpoint": endpoint,
+        "s3proxy.authorization": "aws-v4",
+        "s3proxy.identity": ACCESS_KEY,
+        "s3proxy.credential": SECRET_KEY,
+        "jclouds.provider": "filesystem-nio2",
+        "jclouds.identity": "local",
+        "jclouds.credential": "local",
+        "jclouds.filesystem.basedir": str(RUN / "s3"),
+    }
+    options = "nessie.catalog.service.s3.default-options"
+    server = {
+        "quarkus.http.host": "127.0.0.1",
+        "quarkus.http.port": str(nessie),
+        "quarkus.management.host": "127.0.0.1",
+        "quarkus.management.port": str(management),
+        "nessie.version.store.type": "ROCKSDB",
+        "nessie.version.store.persist.rocks.database-path": str(RUN / "nessie"),
+        "nessie.catalog.default-warehouse": BUCKET,
+        f"nessie.catalog.warehouses.{BUCKET}.location": f"s3://{BUCKET}/wh",
+        f"{options}.region": "us-east-1",
+        f"{options}.endpoint": endpoint,
+        f"{options}.path-style-access": "true",
+        f"{options}.auth-type": "STATIC",
+        f"{options}.access-key": "urn:nessie-secret:quarkus:test-secrets.s3",
+        f"{options}.request-signing-enabled": "false",
+        "test-secrets.s3.name": ACCESS_KEY,
+        "test-secrets.s3.secret": SECRET_KEY,
+    }
+    for name, settings in (("s3proxy", proxy), ("nessie", server)):
+        text = "".join(f"{k}={v}\n" for k, v in settings.items())
+        (RUN / f"{name}.properties").write_text(text)
+
+
+def find_java() -> str:
+    """A Java of at least LEAST_JAVA: JAVA_HOME's, the one on the path, or one that Linux distributions install.
+
+    Raises:
+        ServicesError: there is none.
+    """
+    homes = [os.environ.get("JAVA_HOME", ""), *map(str, sorted(Path("/usr/lib/jvm").glob("*"), reverse=True))]
+    places = [f"{home}/bin/java" for home in homes if home] + [shutil.which("java") or ""]
+    seen = []
+    for place in dict.fromkeys(p for p in places if p and Path(p).exists()):
+        version = _java_version(place)
+        if version >= LEAST_JAVA:
+            return place
+        seen.append(f"{place} is {version}")
+    raise ServicesError(
+        f"Nessie needs Java {LEAST_JAVA} or newer ({'; '.join(seen) or 'there is no Java'}); install one, e.g. Temurin, and set "
+        "JAVA_HOME"
+    )
+
+
+def _java_version(java: str) -> int:
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', said)
+    return int(found[1]) if found else 0
+
+
+def _fetch(artifact: Artifact) -> None:
+    """A jar into JARS, by Maven, which knows the machine's mirrors; checked against its SHA-256."""
+    file = JARS / artifact.file
+    if not file.exists():
+        maven = shutil.which("mvn")
+        if maven is None:
+            raise ServicesError(
+                f"{artifact.file} is fetched by Maven, and there is no mvn; install it (Debian: apt install maven)"
+            )
+        print(f"fetching {artifact.coordinates}", file=sys.stderr)
+        command = [maven, "-q", "-B", "-C", _COPY, f"-Dartifact={artifact.coordinates}", f"-DoutputDirectory={JARS}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode or not file.exists():
+            raise ServicesError(f"Maven cannot fetch {artifact.coordinates}:\n{(done.stdout + done.stderr)[-2000:]}")
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest() if sys.version_info >= (3, 11) else _sha256(stream)
+    if found != artifact.sha256:
+        file.unlink()
+        raise ServicesError(f"{artifact.file} has the SHA-256 {found} and not {artifact.sha256}; it was removed")
+
+
+def _sha256(stream: object) -> str:
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 20):  # type: ignore[attr-defined]
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _spawn(name: str, command: list[str], environment: dict[str, str]) -> int:
+    with (RUN / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True, cwd=RUN,
+        )  # fmt: skip
+    return process.pid
+
+
+def _wait_until_ready(address: str, servers: Servers) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline:
+        for name, pid in servers.pids.items():
+            if not _is_alive(pid):
+                log = (RUN / f"{name}.log").read_text(errors="replace")
+                raise ServicesError(f"{name} ended by itself; the end of {RUN / name}.log:\n{log[-2000:]}")
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5):
+            return
+        time.sleep(0.1)
+    raise ServicesError(f"the servers were not ready within {READY_WITHIN_S} s; see {RUN}/*.log")
+
+
+def _stop(servers: Servers | None) -> None:
+    for pid in servers.pids.values() if servers else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # nothing of what they hold is needed again
+    deadline = time.monotonic() + 20
+    while any(_is_alive(pid) for pid in (servers.pids.values() if servers else ())) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    STATE.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # a child of this process that has ended is otherwise still there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _free_ports(n: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+
+
+@contextlib.contextmanager
+def _lock() -> Iterator[None]:
+    with (RUN / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read() -> Servers | None:
+    try:
+        return Servers(**json.loads(STATE.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def main() -> int:
+    """`start`, `stop` or `status`."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "start"
+    try:
+        if command == "stop":
+            print("stopped" if stop() else "nothing was running")
+            return 0
+        if command == "status" and _read() is None:
+            print("not running; start them with: make services")
+            return 1
+        started = time.monotonic()
+        found = running()
+    except ServicesError as e:
+        print(f"services: {e}", file=sys.stderr)
+        return 1
+    print(
+        f"Nessie {found.nessie}/api/v2, Iceberg REST {found.iceberg}, S3 {found.s3} (bucket {found.bucket}, keys {found.access_key} / "
+        f"{found.secret_key}); {time.monotonic() - started:.1f} s; logs in {RUN}; stop them with: make services-stop"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
