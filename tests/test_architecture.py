@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "tap_kit": {"singer_arrow"},
     **{key: {"tap_kit", "singer_arrow"} for key in TAPS},
 }
-PUBLIC_OF_TARGET = {"load_plan", "run_report", "types", "errors", "glance", "lake", "sql_rules"}
+PUBLIC_OF_TARGET = {"load_plan", "run_report", "types", "errors", "glance", "lake", "branches", "sql_rules"}
 LIGHT_MODULES = (
     "target_iceberg.load_plan",
     "target_iceberg.run_report",

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dativo import __version__
+from dativo.cli_branch import branch
+from dativo.cli_options import as_json
 from dativo.errors import DativoError
 
 if TYPE_CHECKING:
@@ -31,9 +33,6 @@ MODES = click.Choice(["self_hosted", "cloud"])
 
 _tenant = click.option("--tenant", help="Only jobs of this tenant.")
 _job = click.option("--job", help="Only jobs of this name.")
-_json = click.option(
-    "--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -57,7 +56,7 @@ def init(directory: Path) -> int:
 @cli.command()
 @click.argument("paths", nargs=-1, type=PATH)
 @click.option("--mode", type=MODES, default="self_hosted", show_default=True, help="Where the jobs will run.")
-@_json
+@as_json
 def validate(paths: tuple[Path, ...], mode: DeploymentMode, output: Format) -> int:
     """Check jobs, contracts, recipes and configs; all findings of all files at once."""
     from dativo.commands.validate import validate as command
@@ -127,7 +126,7 @@ def start() -> int:
 @click.argument("paths", nargs=-1, type=PATH)
 @_tenant
 @_job
-@_json
+@as_json
 def status(paths: tuple[Path, ...], tenant: str | None, job: str | None, output: str) -> int:
     """Last run, result, rows, rejects, bookmark and freshness of every job."""
     from dativo.commands.status import status as command
@@ -138,7 +137,7 @@ def status(paths: tuple[Path, ...], tenant: str | None, job: str | None, output:
 @cli.command()
 @click.argument("paths", nargs=-1, type=PATH)
 @click.option("--secrets-dir", type=PATH, help="Directory with one directory per tenant.  [default: secrets]")
-@_json
+@as_json
 def doctor(paths: tuple[Path, ...], secrets_dir: Path | None, output: str) -> int:
     """Check environment, plugins, reachability and permissions; each finding with its remedy."""
     from dativo.commands.doctor import doctor as command
@@ -164,7 +163,7 @@ def table() -> None:
 
 @table.command("list")
 @_tenant
-@_json
+@as_json
 def table_list(tenant: str | None, output: str) -> int:
     """Tables of all tenants that have jobs, or of one."""
     from dativo.commands.table import list_tables
@@ -175,7 +174,7 @@ def table_list(tenant: str | None, output: str) -> int:
 @table.command("show")
 @click.argument("address")
 @click.option("--limit", type=click.IntRange(0), default=10, show_default=True, help="Rows to show.")
-@_json
+@as_json
 def table_show(address: str, limit: int, output: str) -> int:
     """Schema, snapshot, receipt and first rows of a table."""
     from dativo.commands.table import show_table
@@ -186,12 +185,15 @@ def table_show(address: str, limit: int, output: str) -> int:
 @table.command("verify")
 @click.argument("address")
 @click.argument("snapshot", type=int, required=False)
-@_json
+@as_json
 def table_verify(address: str, snapshot: int | None, output: str) -> int:
     """Compare the files of a snapshot, or of the newest with a receipt, with that receipt."""
     from dativo.commands.table import verify_table
 
     return verify_table(address, snapshot, output_format=output)
+
+
+cli.add_command(branch)
 
 
 @cli.group()
@@ -201,7 +203,7 @@ def state() -> None:
 
 @state.command("show")
 @click.argument("job")
-@_json
+@as_json
 def state_show(job: str, output: str) -> int:
     """The bookmark of each stream, as it lies in the lake."""
     from dativo.commands.state import show
@@ -243,7 +245,7 @@ _STATUS = click.Choice(["open", "withheld", "replayed", "closed"])
 @click.argument("job")
 @_selection
 @click.option("--status", type=_STATUS, help="Only with this status.")
-@_json
+@as_json
 def rejects_list(
     job: str, stream: str | None, rule: str | None, run: str | None, status: str | None, output: str
 ) -> int:
@@ -259,7 +261,7 @@ def rejects_list(
 @click.option("--status", type=_STATUS, help="Only with this status.")
 @click.option("--id", "ids", multiple=True, help="Only this reject; may be repeated.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rejects to show.")
-@_json
+@as_json
 def rejects_show(
     job: str,
     stream: str | None,
@@ -286,7 +288,7 @@ def rejects_show(
     help='JSON lines {"id": ..., "set": {field: value}}; without --id only these rejects are replayed.',
 )
 @click.option("--dry-run", is_flag=True, help="Judge and publish nothing.")
-@_json
+@as_json
 def rejects_replay(
     job: str,
     stream: str | None,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import uuid
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
+import yaml
 
 pytestmark = pytest.mark.smoke
 RECIPE = """\
@@ -25,7 +24,7 @@ connection_template:
 
 
 @pytest.fixture
-def nessie(project: Any, servers: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def nessie(project: Any, servers: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The demo's job, on a branch of its own of Nessie."""
     monkeypatch.setenv("NESSIE_URI", f"{servers.nessie}/api/v1")
     monkeypatch.setenv("S3_ENDPOINT", servers.s3)
@@ -35,7 +34,7 @@ def nessie(project: Any, servers: Any, monkeypatch: pytest.MonkeyPatch, tmp_path
     (project.root / "connectors/targets/lakehouse.yaml").write_text(RECIPE)
     job = project.root / "jobs/demo/orders.yaml"
     text = job.read_text().replace("target_connector: iceberg", "target_connector: lakehouse")
-    job.write_text(text + f"target: {{branch: {tmp_path.name[-20:].replace('_', '-').strip('-')}}}\n")
+    job.write_text(text + f"target: {{branch: demo/{uuid.uuid4().hex[:12]}}}\n")
     return project
 
 
@@ -48,6 +47,26 @@ def test_rows_land_on_the_jobs_branch_and_the_second_run_finds_nothing_new(nessi
     assert shown["records"] == 345
     assert servers.secret_key not in json.dumps(first) + json.dumps(shown)
     assert not (nessie.root / "lake").exists()
+
+
+def test_branches_are_listed_compared_and_moved_back(nessie: Any) -> None:
+    nessie.run()
+    branch = yaml.safe_load((nessie.root / "jobs/demo/orders.yaml").read_text())["target"]["branch"]
+    (commit, *_) = json.loads(nessie.dativo("branch", "log", branch, "--format", "json").stdout)
+    assert commit["message"].startswith("demo/orders: 345 rows, run ")
+    more = (nessie.root / "examples/orders/orders-2025-01.csv").read_text().splitlines()[0]
+    (nessie.root / "examples/orders/more.csv").write_text(
+        f"{more}\n999001,C0001,2025-03-01T00:00:00Z,paid,1,1.00,EUR,\n"
+    )
+    nessie.run()
+    assert branch in nessie.dativo("branch", "list").stdout
+    (shown,) = json.loads(nessie.dativo("branch", "diff", branch, "--format", "json").stdout)
+    assert (shown["table"], shown["rows_before"], shown["rows_after"]) == ("shop.orders", None, 346)
+    said = nessie.dativo("branch", "rollback", branch, "--to", commit["hash"], "--yes").stdout
+    assert "the bookmarks of demo/orders go back" in said
+    assert nessie.run()["read"] == 1
+    nessie.dativo("branch", "delete", branch, "--yes")
+    assert "there is no branch" in nessie.dativo("branch", "log", branch, code=2).stderr
 
 
 def test_wrong_keys_and_a_server_that_is_not_there_say_what_and_where(

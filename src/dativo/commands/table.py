@@ -43,7 +43,7 @@ class Lakes:
         for job in wanted.values():
             try:
                 with lake_problems():
-                    lake = open_lake(_catalog_of(job, loaded.root))
+                    lake = open_lake(catalog_of(job, loaded.root))
             except DativoError as problem:
                 self.left_out.setdefault(job.tenant, []).append(problem.message)
                 continue
@@ -56,7 +56,8 @@ class Lakes:
             click.echo(f"left out {tenant}: {reasons[0]}{more}", err=True)
 
 
-def _catalog_of(job: ResolvedJob, root: Path) -> LakeCatalog:
+def catalog_of(job: ResolvedJob, root: Path) -> LakeCatalog:
+    """The lake catalog of a job with its variables filled in."""
     from dativo.lower.load_plan import lower
     from dativo.runtime.environment import job_environment
 

@@ -370,6 +370,8 @@ def clean(plan: LoadPlan, *, older_than_s: float, delete: bool) -> list[Orphans]
     lake = _lakehouse(plan, create=False)
     if lake is None:
         return []
+    if plan.catalog.kind == "nessie":
+        return _clean_branches(lake, delete=delete)
     found = []
     with lake_errors("the journal"):
         journal = journal_of(plan, lake.catalog, lake.settings)
@@ -380,3 +382,19 @@ def clean(plan: LoadPlan, *, older_than_s: float, delete: bool) -> list[Orphans]
         with lake_errors(address(stream)):
             found.append(find_orphans(lake, stream, older_than_s=older_than_s, delete=delete, wanted=wanted))
     return [o for o in found if o.paths]
+
+
+def _clean_branches(lake: Lakehouse, *, delete: bool) -> list[Orphans]:
+    """Branches that killed runs have left. Files are not looked at: any branch, tag or commit may refer to them, which
+    nessie-gc finds out."""
+    from target_iceberg.table.nessie import NessieCatalog
+    from target_iceberg.table.one_step import abandoned_branches
+
+    catalog = lake.catalog
+    assert isinstance(catalog, NessieCatalog)
+    with lake_errors(f"Nessie {catalog.server}"):
+        branches = abandoned_branches(catalog, dt.datetime.now(tz=dt.timezone.utc))
+        for branch in branches if delete else ():
+            catalog.delete_branch(branch)
+    names = [f"branch {b.name} of {catalog.server}" for b in branches]
+    return [Orphans("branches", names, 0, delete)] if names else []

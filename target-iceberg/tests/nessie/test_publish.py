@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
+import uuid
 from typing import Any
 
+import pytest
+
 from target_iceberg import lake
+from target_iceberg.branches import Branches, TableDiff
+from target_iceberg.errors import TargetError
 from target_iceberg.load_plan import Column
+from target_iceberg.run_report import new_run_id
+from target_iceberg.table.one_step import PREFIX
+
+COLUMNS = (
+    Column(name="id", type="long", required=True),
+    Column(name="status", type="string"),
+    Column(name="amount", type="decimal(10,2)"),
+)
 
 
 def order(i: int, status: str = "new") -> dict[str, Any]:
@@ -77,6 +91,78 @@ def test_a_run_killed_before_and_after_the_merge_is_whole_afterwards(job: Any) -
             done = job.run(plan, records, n)
             assert done.code == 0, done.err
         assert sorted(job.rows("orders")) == sorted(job.rows("returns")) == list(range(1, n + 1))
+
+
+def test_a_rollback_takes_bookmarks_back_and_a_racing_run_does_not_undo_it(job: Any) -> None:
+    plan = job.plan(job.stream("orders"))
+    job.run(plan, {"orders": [order(1)]}, 1)
+    first = job.catalog().reference(job.branch).hash
+    job.run(plan, {"orders": [order(2)]}, 2)
+    start = lake.preflight(plan).state
+    branches = Branches(plan.catalog)
+    undone = branches.rollback(job.branch, first[:16])
+    assert (undone.commits, undone.jobs, undone.others) == (1, ["acme/load"], [])
+    assert job.rows("orders") == {1: "new"}
+    assert lake.state_of(plan) == {"bookmarks": {"orders": {"at": 1}}}
+    raced = job.run(plan, {"orders": [order(3)]}, 3, start=start)
+    assert raced.code == 2
+    assert "overtaken" in raced.err
+    assert job.rows("orders") == {1: "new"}
+    assert job.run(plan, {"orders": [order(2), order(3)]}, 3).code == 0
+    assert job.rows("orders") == {1: "new", 2: "new", 3: "new"}
+
+
+def test_commits_of_others_are_undone_only_by_force(job: Any, tmp_path: Any) -> None:
+    plan = job.plan(job.stream("orders"))
+    job.run(plan, {"orders": [order(1)]}, 1)
+    first = job.catalog().reference(job.branch).hash
+    job.run(plan, {"orders": [order(2)]}, 2)
+    other = type(job)(tmp_path / "other", job.servers, job.branch, job.namespace, "other")
+    other.run(other.plan(other.stream("returns")), {"returns": [order(1)]}, 1)
+    branches = Branches(plan.catalog)
+    with pytest.raises(TargetError, match="acme/load, acme/other; --force"):
+        branches.rollback(job.branch, first)
+    assert branches.rollback(job.branch, first, force=True).jobs == ["acme/load", "acme/other"]
+    with pytest.raises(TargetError, match="has no commit 123456"):
+        branches.rollback(job.branch, "123456")
+
+
+def test_a_branch_is_compared_merged_and_deleted(job: Any, tmp_path: Any) -> None:
+    plan = job.plan(job.stream("orders"))
+    job.run(plan, {"orders": [order(1)]}, 1)
+    work = type(job)(tmp_path / "w", job.servers, f"{job.branch}-work", job.namespace, "work")
+    work.catalog(job.branch).create_branch(work.branch, work.catalog(job.branch).reference(job.branch))
+    wider = work.stream("orders", evolution="merge", adopt=True, columns=(*COLUMNS, Column(name="note", type="string")))
+    assert work.run(work.plan(wider), {"orders": [order(2)]}, 1).code == 0
+    branches = Branches(plan.catalog)
+    assert branches.diff(work.branch, job.branch) == [TableDiff(f"{job.namespace}.orders", 1, 2, ["+ note string"])]
+    branches.merge(work.branch, job.branch, "me")
+    assert job.rows("orders") == {1: "new", 2: "new"}
+    assert branches.diff(work.branch, job.branch) == []
+    job.run(job.plan(wider), {"orders": [order(3)]}, 2)
+    work.run(work.plan(wider), {"orders": [order(4)]}, 2)
+    with pytest.raises(TargetError, match=f"{job.namespace}.orders"):
+        branches.merge(work.branch, job.branch, "me")
+    branches.delete(work.branch)
+    assert work.branch not in {b["branch"] for b in branches.listed()}
+    with pytest.raises(TargetError, match="there is no branch"):
+        branches.delete(work.branch)
+    with pytest.raises(TargetError, match="default branch"):
+        branches.delete("main")
+
+
+def test_branches_of_killed_runs_are_found_by_their_age(job: Any) -> None:
+    catalog = job.catalog()
+    source = catalog.ensure_branch(job.branch)
+    old = PREFIX + str(uuid.UUID(int=(1_700_000_000_000 << 80) | 7 << 76 | 2 << 62 | secrets.randbits(60)))
+    names = [old, PREFIX + new_run_id(), PREFIX + job.namespace]
+    for name in names:
+        catalog.create_branch(name, source)
+    plan = job.plan(job.stream("orders"))
+    (found,) = lake.clean(plan, older_than_s=0, delete=True)
+    assert f"branch {old} of {catalog.server}" in found.paths
+    left = {b.name for b in catalog.branches(PREFIX)}
+    assert left & set(names) == set(names[1:])
 
 
 def test_a_strict_run_publishes_its_rejects_and_no_rows(job: Any) -> None:

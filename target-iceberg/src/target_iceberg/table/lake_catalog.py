@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
+    from target_iceberg.table.nessie import NessieCatalog
+
 
 class NessieError(Exception):
     """Nessie refuses a request of its own API; the message is the server's."""
@@ -191,18 +193,28 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
 
 def _on_nessie(settings: LakeCatalog, *, create: bool) -> Catalog | None:
     """The catalog on the job's branch, which is made if it is missing; None when it is missing and `create` is false."""
+    catalog = nessie_catalog(settings)
+    with lake_errors(f"Nessie {catalog.server}, branch {catalog.branch}"):
+        if create:
+            catalog.ensure_branch(catalog.branch)
+        elif catalog.reference(catalog.branch) is None:
+            return None
+        return catalog
+
+
+def nessie_catalog(settings: LakeCatalog) -> NessieCatalog:
+    """The catalog on the job's branch, whether or not there is such a branch.
+
+    Raises:
+        TargetError: the server cannot be reached, or the settings are wrong.
+    """
     from target_iceberg.table.nessie import NessieCatalog
 
     properties = {k: expand(v) for k, v in settings.properties.items()}
     uri, branch = properties.pop("uri", ""), settings.branch or "main"
     where = f"Nessie {uri}, branch {branch}"
     with lake_errors(where), settings_errors(where):
-        catalog = NessieCatalog(settings.name, uri, branch, **properties)
-        if create:
-            catalog.ensure_branch(branch)
-        elif catalog.reference(branch) is None:
-            return None
-        return catalog
+        return NessieCatalog(settings.name, uri, branch, **properties)
 
 
 def warehouse_of(catalog: LakeCatalog) -> str:

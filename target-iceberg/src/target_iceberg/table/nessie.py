@@ -20,6 +20,8 @@ from urllib3.util.retry import Retry
 from target_iceberg.table.lake_catalog import NessieError, ensure_namespace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyiceberg.io import FileIO
     from pyiceberg.table import CommitTableResponse, Table
     from pyiceberg.table.update import TableRequirement, TableUpdate
@@ -51,6 +53,17 @@ class Reference:
 def server_of(uri: str) -> str:
     """`http://host:19120` of any address that people write: with /api/v1, /api/v2, /iceberg or nothing behind it."""
     return _API.sub("", uri.rstrip("/"))
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit of a branch."""
+
+    hash: str
+    message: str
+    authors: tuple[str, ...]
+    committed_at: str
+    """ISO 8601, in UTC."""
 
 
 class NessieCatalog(RestCatalog):
@@ -205,6 +218,42 @@ class NessieCatalog(RestCatalog):
                 raise MergeConflictError(str(e)) from e
             raise
         return str(done["resultantTargetHash"])
+
+    def history(self, name: str, down_to: str | None = None) -> Iterator[Commit]:
+        """Commits of a branch, newest first; to the one with a hash, which is not among them."""
+        page: dict[str, str] = {}
+        while True:
+            answer = self._call("GET", f"trees/{quote(name, safe='')}/history", params=page)
+            for entry in answer["logEntries"]:
+                meta = entry["commitMeta"]
+                if meta["hash"] == down_to:
+                    return
+                yield Commit(
+                    meta["hash"], meta["message"], tuple(meta.get("authors") or ()), meta.get("commitTime") or ""
+                )
+            if not answer.get("hasMore"):
+                return
+            page = {"page-token": answer["token"]}
+
+    def changed_tables(self, before: str, after: str) -> list[tuple[str, ...]]:
+        """Tables that differ between two references, by name; namespaces are left out."""
+        found: list[tuple[str, ...]] = []
+        page: dict[str, str] = {}
+        while True:
+            place = f"trees/{quote(before, safe='@')}/diff/{quote(after, safe='@')}"
+            answer = self._call("GET", place, params=page)
+            tables = (d for d in answer["diffs"] if (d.get("to") or d.get("from") or {}).get("type") == "ICEBERG_TABLE")
+            found += [tuple(d["key"]["elements"]) for d in tables]
+            if not answer.get("hasMore"):
+                return found
+            page = {"page-token": answer["token"]}
+
+    def assign(self, branch: Reference, to_hash: str) -> Reference:
+        """Move a branch to another commit, if it still stands where it stood."""
+        body = {"type": "BRANCH", "name": branch.name, "hash": to_hash}
+        place = f"trees/{quote(branch.name, safe='')}@{branch.hash}"
+        made = self._call("PUT", place, params={"type": "BRANCH"}, json=body)["reference"]
+        return Reference(made["name"], made["hash"])
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
         response = self._session.request(method, f"{self.server}/api/v2/{path}", **options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import uuid
 from typing import TYPE_CHECKING, TypeVar
 
 from requests.exceptions import RequestException
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from target_iceberg.table.stage import Lakehouse
 
 PREFIX = "dativo_run_"
-ABANDONED_AFTER = dt.timedelta(hours=1)
-"""A branch of a run lives for the seconds of a publish; one that is so old was left by a run that was killed."""
+ABANDONED_AFTER = dt.timedelta(hours=24)
+"""A branch lives for the seconds of a publish, but its name says when the run began, which may load for hours before."""
 T = TypeVar("T")
 
 
@@ -76,6 +77,20 @@ def publish_in_one_step(
                 ) from e
         else:
             return done, merged
+
+
+def abandoned_branches(catalog: NessieCatalog, now: dt.datetime) -> list[Reference]:
+    """Branches of runs that were killed while they published. A run id says when its run began."""
+    found = []
+    for branch in catalog.branches(PREFIX):
+        try:
+            run = uuid.UUID(branch.name.removeprefix(PREFIX))
+        except ValueError:
+            continue  # of a run that somebody named otherwise: nobody knows how old it is
+        began = dt.datetime.fromtimestamp((run.int >> 80) / 1000, tz=dt.timezone.utc)
+        if run.version == 7 and now - began > ABANDONED_AFTER:
+            found.append(branch)
+    return found
 
 
 def _merge(catalog: NessieCatalog, name: str, target: Reference, message: str, author: str) -> str:
