@@ -65,6 +65,7 @@ LINTS: dict[str, tuple[str, str]] = {
     "DTV065": ("one-table-many-objects", "Several objects of a job would write one table."),
     "DTV066": ("rounds-refused", "A run may not publish in rounds what has to be read again as a whole."),
     "DTV067": ("hard-delete-refused", "Rows that are appended cannot be found again when the source deletes them."),
+    "DTV068": ("branch-refused", "A branch that is not the tenant's own, or that Nessie would not have."),
     # configs/runner.yaml
     "DTV070": ("schedule-without-job", "A schedule names a job that does not exist."),
     "DTV071": ("bad-cron", "A cron expression that no scheduler understands."),

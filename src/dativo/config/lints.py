@@ -248,6 +248,32 @@ def hard_delete_refused(case: JobCase) -> Iterator[Finding]:
             yield case.document.finding("DTV067", ("target", "hard_delete"), problem, remedy)
 
 
+_BRANCH = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(?:[./][A-Za-z0-9_-]+)*")
+"""What is a branch to every version of Nessie, and nothing else: `@`, `#`, `*` and `:` point to other branches and commits, `%`
+and `$` are read once more on the way."""
+
+
+def is_branch_of(tenant: str, name: str) -> bool:
+    """Whether a job of a tenant may publish on a branch: the tenant's name, or one below it."""
+    return bool(_BRANCH.fullmatch(name)) and (name == tenant or name.startswith(f"{tenant}/"))
+
+
+def branch_refused(case: JobCase) -> Iterator[Finding]:
+    """DTV068."""
+    job = case.job
+    if job is None:
+        return
+    tenant, branch = job.tenant, job.target.branch
+    if branch is not None and not is_branch_of(tenant, branch):
+        problem = f"{branch!r} is no branch of tenant '{tenant}'"
+        remedy = f"write {tenant} or {tenant}/<name>: letters, digits, dots, hyphens and underscores"
+        yield case.document.finding("DTV068", ("target", "branch"), problem, remedy)
+    elif branch is None and "nessie" in job.target.connection and not is_branch_of(tenant, tenant):
+        problem = f"Nessie has no branch of the name '{tenant}', on which the tables of this tenant would lie"
+        remedy = "give the tenant a name that begins with a letter and does not end with a dot"
+        yield case.document.finding("DTV068", ("tenant_id",), problem, remedy)
+
+
 def one_table_many_objects(case: JobCase) -> Iterator[Finding]:
     """DTV065."""
     job = case.job
@@ -295,6 +321,7 @@ JOB_LINTS: dict[str, Callable[[JobCase], Iterator[Finding]]] = {
     "DTV065": one_table_many_objects,
     "DTV066": rounds_refused,
     "DTV067": hard_delete_refused,
+    "DTV068": branch_refused,
     "DTV081": mask_refused,
 }
 """Code -> its check; the codes that are not here are found where files are read and names are looked up."""
