@@ -21,6 +21,7 @@ from pyiceberg.exceptions import (
     RESTError,
     ServerError,
     ServiceUnavailableError,
+    TooManyRequestsError,
     UnauthorizedError,
 )
 from requests.exceptions import RequestException
@@ -52,9 +53,9 @@ UNKNOWN_OUTCOME = (
     ServiceUnavailableError,
     CommitStateUnknownException,
     OperationalError,
+    TooManyRequestsError,
 )
-"""After these a commit may or may not have landed: the table must be read again before anything else is done.
-(A REST catalog answers 429 with TooManyRequestsError, a child of RESTError that pyiceberg 0.12 raises as ServerError.)"""
+"""After these a commit may or may not have landed: the table must be read again before anything else is done."""
 
 BUSY_TIMEOUT_S = 30
 
