@@ -82,3 +82,18 @@ def test_wrong_keys_and_a_server_that_is_not_there_say_what_and_where(
     last = nessie.run(code=2)
     assert "127.0.0.1" in last["message"]
     assert last["retryable"]
+
+
+def test_an_object_store_alone_gets_the_tables_and_an_embedded_catalog(nessie: Any, servers: Any) -> None:
+    recipe = nessie.root / "connectors/targets/lakehouse.yaml"
+    document = yaml.safe_load(RECIPE)
+    del document["connection_template"]["nessie"]
+    document["connection_template"]["s3"] |= {"bucket": servers.bucket, "prefix": uuid.uuid4().hex}
+    recipe.write_text(yaml.safe_dump(document))
+    done = nessie.dativo("run", "--config", "jobs/demo/orders.yaml", "--log-format", "json")
+    assert done.stderr.count("no lake catalog is named: the embedded one in lake/demo is used") == 1
+    assert (nessie.root / "lake/demo/catalog.db").exists()
+    shown = json.loads(nessie.dativo("table", "show", "demo/shop.orders", "--format", "json").stdout)
+    assert shown["records"] == 345
+    assert shown["location"].startswith(f"s3://{servers.bucket}/")
+    assert nessie.run()["outcome"] == "unchanged"

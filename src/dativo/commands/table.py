@@ -38,8 +38,11 @@ class Lakes:
         wanted: dict[object, ResolvedJob] = {}
         for job in loaded.jobs:
             catalog = lake_catalog.lower(job)
-            # Jobs may keep their files in different places and all the same share the tenant's embedded lake catalog.
-            wanted.setdefault((job.tenant, catalog.path if catalog.kind == "embedded" else repr(catalog)), job)
+            # Jobs may keep their files in different places and all the same share the tenant's embedded lake catalog; one
+            # that says how a store is reached can also read the tables of one that needs none.
+            key = (job.tenant, catalog.path if catalog.kind == "embedded" else repr(catalog))
+            if key not in wanted or len(catalog.properties) > len(lake_catalog.lower(wanted[key]).properties):
+                wanted[key] = job
         for job in wanted.values():
             try:
                 with lake_problems():
