@@ -95,6 +95,9 @@ def install(paths: tuple[Path, ...]) -> int:
 @click.option("--dry-run", is_flag=True, help="Read and check everything, publish nothing.")
 @click.option("--full-refresh", is_flag=True, help="Ignore the bookmark and read all again.")
 @click.option(
+    "--branch", help="Publish on this branch of Nessie, made from the job's if it is missing: <tenant>/<name>."
+)
+@click.option(
     "--log-format",
     type=click.Choice(["auto", "json", "text"]),
     default="auto",

@@ -69,6 +69,25 @@ def test_branches_are_listed_compared_and_moved_back(nessie: Any) -> None:
     assert "there is no branch" in nessie.dativo("branch", "log", branch, code=2).stderr
 
 
+def test_a_run_on_another_branch_leaves_the_jobs_own_alone(nessie: Any) -> None:
+    nessie.run()
+    own = yaml.safe_load((nessie.root / "jobs/demo/orders.yaml").read_text())["target"]["branch"]
+    header = (nessie.root / "examples/orders/orders-2025-01.csv").read_text().splitlines()[0]
+    more = nessie.root / "examples/orders/more.csv"
+    more.write_text(f"{header}\n999001,C0001,2025-03-01T00:00:00Z,paid,1,1.00,EUR,\n")
+    trial = f"{own}-trial"
+    done = nessie.run("orders", "--branch", trial)
+    assert (done["outcome"], done["published"]) == ("published", 1)
+    (shown,) = json.loads(nessie.dativo("branch", "diff", trial, "--base", own, "--format", "json").stdout)
+    assert (shown["rows_before"], shown["rows_after"]) == (345, 346)
+    nessie.dativo("branch", "merge", trial, "--into", own)
+    assert nessie.run()["outcome"] == "unchanged"
+    refused = nessie.dativo("run", "--config", "jobs/demo/orders.yaml", "--branch", "globex/x", code=2)
+    assert "is no branch of tenant 'demo'" in refused.stderr
+    refused = nessie.dativo("run", "--config", "jobs/demo/customers.yaml", "--branch", "demo/x", code=2)
+    assert "needs a lake catalog with branches" in refused.stderr
+
+
 def test_wrong_keys_and_a_server_that_is_not_there_say_what_and_where(
     nessie: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

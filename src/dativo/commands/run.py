@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dativo.errors import DativoError
@@ -64,6 +64,7 @@ def run(
     parallel: int,
     dry_run: bool,
     full_refresh: bool,
+    branch: str | None,
     log_format: LogFormat,
     log_level: str | None,
 ) -> int:
@@ -77,7 +78,8 @@ def run(
         log = open_log(log_format, log_level or "info")
         try:
             loaded, options = _load(config, job_dir, mode, full_refresh, dry_run, log_level)
-            prepared = prepare_all(loaded.jobs, options, secrets_dir=secrets_dir)
+            jobs = loaded.jobs if branch is None else [_on_branch(job, branch) for job in loaded.jobs]
+            prepared = prepare_all(jobs, options, secrets_dir=secrets_dir)
             warn_of_infrastructure(prepared, log)
             return Runs(options, log, children).run_all(prepared, parallel=parallel)
         except DativoError as problem:
@@ -103,6 +105,23 @@ def _load(
     loaded = load_or_refuse([job_dir] if job_dir is not None else config, mode=mode)
     options = RunOptions(root=loaded.root, full_refresh=full_refresh, dry_run=dry_run, log_level=log_level)
     return loaded, options
+
+
+def _on_branch(job: ResolvedJob, branch: str) -> ResolvedJob:
+    """The job, publishing on another branch than its own.
+
+    Raises:
+        DativoError: its catalog has no branches, or the branch is not the tenant's.
+    """
+    from dativo.config.lints import is_branch_of
+
+    label, target = f"{job.tenant}/{job.name}", job.target
+    if "nessie" not in target.connection:
+        raise DativoError(f"{label}: --branch needs a lake catalog with branches", "run it without --branch")
+    if not is_branch_of(job.tenant, branch):
+        raise DativoError(f"{label}: {branch!r} is no branch of tenant '{job.tenant}'", f"write {job.tenant}/<name>")
+    own = target.branch or job.tenant
+    return job if branch == own else replace(job, target=replace(target, branch=branch, base_branch=own))
 
 
 def say_refused(problem: DativoError, log: RunLog) -> None:

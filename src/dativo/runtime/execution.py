@@ -123,7 +123,7 @@ class Execution:
         try:
             reports.write(report, run_report.path_of(runs, report.run_id))
             run_report.prune(runs)
-            if not self._options.dry_run:
+            if not self._options.dry_run and prepared.job.target.base_branch is None:
                 mirror.refresh(prepared, report, self._options.root)
         except OSError as e:
             # The lake holds what counts; the exit code is that of the run.

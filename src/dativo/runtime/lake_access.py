@@ -28,7 +28,6 @@ def catalog_here(catalog: LakeCatalog, *, root: Path, variables: Mapping[str, st
             catalog,
             path=None if catalog.path is None else str(root / load_plan.expand(catalog.path, variables)),
             properties={k: load_plan.expand(v, variables) for k, v in catalog.properties.items()},
-            branch=None if catalog.branch is None else load_plan.expand(catalog.branch, variables),
         )
     except load_plan.LoadPlanError as e:
         raise DativoError(str(e), "set them in the environment or below secrets/<tenant>/") from e

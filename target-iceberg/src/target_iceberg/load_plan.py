@@ -159,6 +159,8 @@ class LakeCatalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """embedded only: project-relative directory with catalog.db and warehouse/, e.g. lake/acme."""
     properties: dict[str, str] = {}
     branch: str | None = None
+    base_branch: str | None = None
+    """From which `branch` is made when it is missing; None: the server's default branch."""
 
 
 class Rejects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -101,6 +101,7 @@ class Target:
     settings: dict[str, Any]
     secrets: tuple[Secret, ...]
     branch: str | None
+    """Of the catalog; None: the tenant's."""
     warehouse: str | None
     namespace: str | None
     """The job's word; else the contract's domain, else the source type (decided per object in lowering)."""
@@ -112,6 +113,8 @@ class Target:
     file_format: str | None = None
     write_mode: str | None = None
     evolution: str | None = None
+    base_branch: str | None = None
+    """The branch that the job names, when a run is told to publish on another one."""
     allow_empty: bool = False
     adopt: bool = False
     at_least_once: bool = False

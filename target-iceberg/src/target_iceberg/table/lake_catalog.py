@@ -197,7 +197,9 @@ def _on_nessie(settings: LakeCatalog, *, create: bool) -> Catalog | None:
     catalog = nessie_catalog(settings)
     with lake_errors(f"Nessie {catalog.server}, branch {catalog.branch}"):
         if create:
-            catalog.ensure_branch(catalog.branch)
+            if settings.base_branch is not None:
+                catalog.ensure_branch(settings.base_branch)
+            catalog.ensure_branch(catalog.branch, settings.base_branch)
         elif catalog.reference(catalog.branch) is None:
             return None
         return catalog

@@ -137,14 +137,17 @@ class NessieCatalog(RestCatalog):
             raise
         return Reference(found["name"], found["hash"])
 
-    def ensure_branch(self, name: str) -> Reference:
-        """A branch, made from the default branch if it is missing; another process may be making it too."""
+    def ensure_branch(self, name: str, base: str | None = None) -> Reference:
+        """A branch, made from another if it is missing, by default the server's default branch; another process may be
+        making it too."""
         if (found := self.reference(name)) is not None:
             return found
-        default = self.reference(self.default_branch())
-        assert default is not None  # a server always has it
+        base = base or self.default_branch()
+        source = self.reference(base)
+        if source is None:
+            raise NessieError(404, "REFERENCE_NOT_FOUND", f"there is no branch {base} to make {name} from")
         try:
-            return self.create_branch(name, default)
+            return self.create_branch(name, source)
         except NessieError as e:
             found = self.reference(name) if e.status == 409 else None
             if found is None:
