@@ -177,12 +177,13 @@ def table_list(tenant: str | None, output: str) -> int:
 @table.command("show")
 @click.argument("address")
 @click.option("--limit", type=click.IntRange(0), default=10, show_default=True, help="Rows to show.")
+@click.option("--branch", help="On this branch of Nessie, or as it was at a commit of it: NAME@HASH.")
 @as_json
-def table_show(address: str, limit: int, output: str) -> int:
+def table_show(address: str, limit: int, branch: str | None, output: str) -> int:
     """Schema, snapshot, receipt and first rows of a table."""
     from dativo.commands.table import show_table
 
-    return show_table(address, limit=limit, output_format=output)
+    return show_table(address, limit=limit, branch=branch, output_format=output)
 
 
 @table.command("verify")

@@ -60,6 +60,9 @@ def test_branches_are_listed_compared_and_moved_back(nessie: Any) -> None:
     )
     nessie.run()
     assert branch in nessie.dativo("branch", "list").stdout
+    for at, rows in ((branch, 346), (f"{branch}@{commit['hash']}", 345)):
+        table = nessie.dativo("table", "show", "demo/shop.orders", "--branch", at, "--format", "json").stdout
+        assert json.loads(table)["records"] == rows
     (shown,) = json.loads(nessie.dativo("branch", "diff", branch, "--format", "json").stdout)
     assert (shown["table"], shown["rows_before"], shown["rows_after"]) == ("shop.orders", None, 346)
     said = nessie.dativo("branch", "rollback", branch, "--to", commit["hash"], "--yes").stdout

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from dativo.commands.output import print_json, print_table
 from dativo.errors import DativoError
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 class Lakes:
     """The lake catalogs that the jobs of one tenant, or of all, write to; each once."""
 
-    def __init__(self, tenant: str | None) -> None:
+    def __init__(self, tenant: str | None, branch: str | None = None) -> None:
         self.left_out: dict[str, list[str]] = {}
         """Tenant -> why lakes of it cannot be opened."""
-        self._tenant = tenant
+        self._tenant, self._branch = tenant, branch
+        """On which branch or commit of Nessie to look; None: on each job's own."""
 
     def open(self) -> Iterator[tuple[str, Lake]]:
         """Tenant and open lake, as far as lakes can be opened; `left_out` says of the others why."""
@@ -38,6 +40,8 @@ class Lakes:
         wanted: dict[object, ResolvedJob] = {}
         for job in loaded.jobs:
             catalog = lake_catalog.lower(job)
+            if self._branch is not None and catalog.kind != "nessie":
+                continue  # which has no branches
             # Jobs may keep their files in different places and all the same share the tenant's embedded lake catalog; one
             # that says how a store is reached can also read the tables of one that needs none.
             key = (job.tenant, catalog.path if catalog.kind == "embedded" else repr(catalog))
@@ -46,11 +50,15 @@ class Lakes:
         for job in wanted.values():
             try:
                 with lake_problems():
-                    lake = open_lake(catalog_of(job, loaded.root))
+                    lake = open_lake(self._here(job, loaded.root))
             except DativoError as problem:
                 self.left_out.setdefault(job.tenant, []).append(problem.message)
                 continue
             yield job.tenant, lake
+
+    def _here(self, job: ResolvedJob, root: Path) -> LakeCatalog:
+        catalog = catalog_of(job, root)
+        return catalog if self._branch is None else msgspec.structs.replace(catalog, branch=self._branch)
 
     def tell(self) -> None:
         """Say on stderr what was left out."""
@@ -87,11 +95,11 @@ def list_tables(*, tenant: str | None, output_format: str) -> int:
     return 2 if lakes.left_out and not rows else 0
 
 
-def show_table(address: str, *, limit: int, output_format: str) -> int:
-    """Print schema, current snapshot with its receipt, and the first rows."""
+def show_table(address: str, *, limit: int, output_format: str, branch: str | None = None) -> int:
+    """Print schema, current snapshot with its receipt, and the first rows; `branch` may carry `@<hash>`."""
     tenant, slash, name = address.rpartition("/")
     with lake_problems():
-        owner, table = _find(tenant if slash else None, name)
+        owner, table = _find(tenant if slash else None, name, branch)
         document = _document(owner, table, limit)
     if output_format == "json":
         print_json(document)
@@ -139,7 +147,7 @@ def verify_table(address: str, snapshot_id: int | None, *, output_format: str) -
     return 1 if found.problems else 0
 
 
-def _find(tenant: str | None, name: str) -> tuple[str, LakeTable]:
+def _find(tenant: str | None, name: str, branch: str | None = None) -> tuple[str, LakeTable]:
     """The one table of that address.
 
     Raises:
@@ -151,7 +159,7 @@ def _find(tenant: str | None, name: str) -> tuple[str, LakeTable]:
         )
     found: list[tuple[str, LakeTable]] = []
     known: list[str] = []
-    lakes = Lakes(tenant)
+    lakes = Lakes(tenant, branch)
     for owner, lake in lakes.open():
         table = lake.table(name)
         if table is not None:

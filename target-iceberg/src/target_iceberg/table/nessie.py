@@ -128,14 +128,15 @@ class NessieCatalog(RestCatalog):
         return str(self._call("GET", "config")["defaultBranch"])
 
     def reference(self, name: str) -> Reference | None:
-        """A branch or tag, or None."""
+        """A branch or tag, or None; `name@hash` is that commit of it, if there is such a branch."""
+        name, _, at = name.partition("@")
         try:
             found = self._call("GET", f"trees/{quote(name, safe='')}")["reference"]
         except NessieError as e:
             if e.status == 404:
                 return None
             raise
-        return Reference(found["name"], found["hash"])
+        return Reference(found["name"], at or found["hash"])
 
     def ensure_branch(self, name: str, base: str | None = None) -> Reference:
         """A branch, made from another if it is missing, by default the server's default branch; another process may be
