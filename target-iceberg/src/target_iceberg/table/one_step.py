@@ -56,17 +56,17 @@ def publish_in_one_step(
         name = f"{PREFIX}{run_id}"
         try:
             target = catalog.ensure_branch(catalog.branch)
-            if (left := catalog.reference(name)) is not None:
-                catalog.delete_branch(left)
-            catalog.create_branch(name, target)
+            _make(catalog, name, target)
             try:
                 done = work(dataclasses.replace(lake, catalog=catalog.on(name)))
                 passing("before_merge")
-                merged = _merge(catalog, name, target, message, lake.job)
+                source, merged = _merge(catalog, name, target, message, lake.job)
                 passing("after_merge")
-            finally:
+            except BaseException:
                 with contextlib.suppress(NessieError, RequestException):
-                    _remove(catalog, name)
+                    _remove(catalog, catalog.reference(name))
+                raise
+            _remove(catalog, source)
         except MergeConflictError as e:
             catalog.begin_history(catalog.branch, namespace)
             if not backoff.wait():
@@ -93,14 +93,27 @@ def abandoned_branches(catalog: NessieCatalog, now: dt.datetime) -> list[Referen
     return found
 
 
-def _merge(catalog: NessieCatalog, name: str, target: Reference, message: str, author: str) -> str:
+def _make(catalog: NessieCatalog, name: str, target: Reference) -> None:
+    """A branch of the run; one that an earlier attempt has left goes."""
+    try:
+        catalog.create_branch(name, target)
+    except NessieError as e:
+        left = catalog.reference(name) if e.status == 409 else None
+        if left is None:
+            raise
+        catalog.delete_branch(left)
+        catalog.create_branch(name, target)
+
+
+def _merge(catalog: NessieCatalog, name: str, target: Reference, message: str, author: str) -> tuple[Reference, str]:
+    """What was merged, and the target's new hash."""
     source = catalog.reference(name)
     if source is None:
         raise MergeConflictError(f"the branch {name} has gone")
     backoff = Backoff()
     while True:
         try:
-            return catalog.merge(source, target, message, author)
+            return source, catalog.merge(source, target, message, author)
         except (RequestException, NessieError) as e:  # noqa: PERF203  a request is no tight loop
             if isinstance(e, NessieError) and e.status < 500 and e.status != 429:
                 raise
@@ -109,6 +122,8 @@ def _merge(catalog: NessieCatalog, name: str, target: Reference, message: str, a
                 raise catalog_error(e, f"branch {target.name}") from e
 
 
-def _remove(catalog: NessieCatalog, name: str) -> None:
-    if (reference := catalog.reference(name)) is not None:
-        catalog.delete_branch(reference)
+def _remove(catalog: NessieCatalog, branch: Reference | None) -> None:
+    """What cannot be removed now is found by `dativo clean`."""
+    with contextlib.suppress(NessieError, RequestException):
+        if branch is not None:
+            catalog.delete_branch(branch)
