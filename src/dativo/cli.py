@@ -129,9 +129,14 @@ def start() -> int:
 @click.argument("paths", nargs=-1, type=PATH)
 @_tenant
 @_job
+@click.option("--files", is_flag=True, help="Open the lakes and show how many files each table has, and how large.")
 @as_json
-def status(paths: tuple[Path, ...], tenant: str | None, job: str | None, output: str) -> int:
+def status(paths: tuple[Path, ...], tenant: str | None, job: str | None, files: bool, output: str) -> int:
     """Last run, result, rows, rejects, bookmark and freshness of every job."""
+    if files:
+        from dativo.commands.table import show_files
+
+        return show_files(tenant=tenant, output_format=output)
     from dativo.commands.status import status as command
 
     return command(paths, tenant=tenant, job=job, output_format=output)

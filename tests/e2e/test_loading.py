@@ -58,6 +58,15 @@ def test_a_content_digest_is_kept_up_and_verified(small: Any) -> None:
     assert "4 rows: their content digest is that of the receipt" in said
 
 
+def test_status_shows_the_files_of_each_table(small: Any) -> None:
+    assert "no tables yet" in small.dativo("status", "--files").stdout
+    small.run()
+    (row,) = json.loads(small.dativo("status", "--files", "--format", "json").stdout)
+    assert (row["table"], row["files"], row["snapshots"]) == ("demo/shop.orders", 1, 1)
+    assert row["average_bytes"] == row["smallest_bytes"] > 0
+    assert "kB" in small.dativo("status", "--files").stdout
+
+
 def test_the_demo_lands_in_its_tables(project: Any) -> None:
     done = project.dativo("run", "--job-dir", "jobs/demo", "--log-format", "text")
     assert "published 345 rows to shop.orders" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,40 @@ def list_tables(*, tenant: str | None, output_format: str) -> int:
     elif not lakes.left_out:
         click.echo("no tables yet; load some: dativo run --job-dir jobs")
     return 2 if lakes.left_out and not rows else 0
+
+
+def show_files(*, tenant: str | None, output_format: str) -> int:
+    """Print how many files each table has, how large they are on average and the smallest, and its snapshots."""
+    rows = []
+    lakes = Lakes(tenant)
+    with lake_problems():
+        for owner, lake in lakes.open():
+            for address in lake.list_tables():
+                table = lake.table(address)
+                if table is not None:
+                    rows.append({"table": f"{owner}/{address}", **dataclasses.asdict(table.file_health())})
+    lakes.tell()
+    if output_format == "json":
+        print_json(rows)
+    elif rows:
+        print_table(None, [_readable(row) for row in rows])
+    elif not lakes.left_out:
+        click.echo("no tables yet; load some: dativo run --job-dir jobs")
+    return 2 if lakes.left_out and not rows else 0
+
+
+def _readable(row: dict[str, Any]) -> dict[str, Any]:
+    sizes = {k.removesuffix("_bytes"): _size(v) for k, v in row.items() if k.endswith("_bytes")}
+    return {k.removesuffix("_bytes").replace("_", " "): sizes.get(k.removesuffix("_bytes"), v) for k, v in row.items()}
+
+
+def _size(count: int | None) -> str | None:
+    if count is None:
+        return None
+    for unit, size in (("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
 
 
 def show_table(address: str, *, limit: int, output_format: str, branch: str | None = None) -> int:

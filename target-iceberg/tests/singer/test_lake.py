@@ -36,6 +36,18 @@ def test_a_table_shows_its_schema_rows_and_receipt(target: Any) -> None:
     assert len(table.files()) == 1
 
 
+def test_a_table_tells_of_its_files(target: Any) -> None:
+    target.plan = target.job_plan(target.stream_plan(replace_files=False))
+    target.run([target.order(i) for i in range(5)], 1)
+    target.run([target.order(2), target.order(7)], 2)
+    table = lake.open_lake(target.plan.catalog).table("shop.orders")
+    assert table is not None
+    health = table.file_health()
+    assert (health.files, health.delete_files, health.snapshots) == (2, 1, 2)
+    sizes = sorted(size for _, size, _ in table.files())
+    assert (health.smallest_bytes, health.average_bytes) == (sizes[0], sum(sizes) // 2)
+
+
 def test_preflight_names_the_changes_that_a_run_would_make(target: Any) -> None:
     target.run([target.order(1)])
     stream = target.stream_plan()
