@@ -91,6 +91,20 @@ def test_a_run_on_another_branch_leaves_the_jobs_own_alone(nessie: Any) -> None:
     assert "needs a lake catalog with branches" in refused.stderr
 
 
+def test_doctor_writes_reads_and_deletes_where_the_tables_lie(nessie: Any, servers: Any, monkeypatch: Any) -> None:
+    nessie.run()
+
+    def storage() -> dict[str, Any]:
+        said = json.loads(nessie.dativo("doctor", "jobs/demo/orders.yaml", "--format", "json", code=None).stdout)
+        (found,) = [p for p in said if p["what"] == "demo/orders storage"]
+        return dict(found)
+
+    assert storage()["detail"] == f"s3://{servers.bucket}/wh can be written, read and cleaned"
+    monkeypatch.setenv("S3_SECRET", "wrong")
+    assert storage()["result"] == "problem"
+    assert "the object store refuses access" in storage()["detail"]
+
+
 def test_wrong_keys_and_a_server_that_is_not_there_say_what_and_where(
     nessie: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

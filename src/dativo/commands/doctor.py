@@ -10,6 +10,7 @@ import click
 from dativo.commands.output import print_json
 from dativo.errors import DativoError
 from dativo.runtime import probes
+from dativo.runtime.lake_access import catalog_here, lake_problems
 from dativo.runtime.probes import Probe
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dativo.config.model.resolved import ResolvedJob
+    from target_iceberg.load_plan import LakeCatalog
 
 _MARK = {
     "ok": click.style("✓", fg="green"),
@@ -66,6 +68,22 @@ def _one_job(job: ResolvedJob, root: Path, secrets_dir: Path) -> Iterator[Probe]
             yield Probe(f"{label} {address}", "problem", refusal, "start the service, or correct target.connection")
         else:
             yield Probe(f"{label} {address}", "ok", "answers")
+    if all(probes.refusal(address) is None for address in addresses):
+        yield _storage(label, catalog_here(lower(job).catalog, root=root, variables=environment.variables))
+
+
+def _storage(label: str, catalog: LakeCatalog) -> Probe:
+    """An object written, read and deleted where the job's tables lie."""
+    from target_iceberg.lake import probe_storage
+
+    try:
+        with lake_problems():
+            place = probe_storage(catalog)
+    except DativoError as problem:
+        return Probe(f"{label} storage", "problem", problem.message, "the message says what refuses; mend it there")
+    return Probe(
+        f"{label} storage", "ok", f"{place} can be written, read and cleaned" if place else "the first run makes it"
+    )
 
 
 def _print(found: Sequence[Probe], output_format: str) -> None:

@@ -10,12 +10,14 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pyiceberg.io import load_file_io
+
 from target_iceberg.errors import RetryableError, TargetError
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.bookmark import Bookmark
-from target_iceberg.table.journal import journal_of
-from target_iceberg.table.lake_catalog import lake_errors, load_table, open_catalog
+from target_iceberg.table.journal import FOLDER, journal_of, storage_root
+from target_iceberg.table.lake_catalog import lake_errors, load_table, open_catalog, warehouse_of
 from target_iceberg.table.lake_table import FileHealth, LakeTable, SnapshotInfo
 from target_iceberg.table.orphans import Orphans, find_orphans
 from target_iceberg.table.publisher import reset_bookmark
@@ -47,6 +49,7 @@ __all__ = [
     "clean",
     "open_lake",
     "preflight",
+    "probe_storage",
     "rejects",
     "replay",
     "reset",
@@ -90,6 +93,32 @@ def open_lake(settings: LakeCatalog, *, create: bool = False) -> Lake:
         TargetError: it cannot be reached or read.
     """
     return Lake(open_catalog(settings, create=create), settings)
+
+
+def probe_storage(settings: LakeCatalog) -> str | None:
+    """Write, read and delete a small object where the tables' files lie; returns the place, None if there is none yet.
+
+    Raises:
+        TargetError: one of the three is refused, or the catalog cannot be reached.
+    """
+    catalog = open_catalog(settings, create=False)
+    if catalog is None:
+        return None
+    root = warehouse_of(settings) if settings.kind == "embedded" else storage_root(catalog, settings)
+    if root is None:
+        return None
+    place = f"{root}/{FOLDER}/probe-{uuid.uuid4().hex}"
+    with lake_errors(root):
+        io = load_file_io(dict(catalog.properties), place)
+        with io.new_output(place).create() as stream:
+            stream.write(b"probe")
+        try:
+            with io.new_input(place).open() as written:
+                if written.read() != b"probe":
+                    raise TargetError(f"{root}: what was written there is read otherwise", "storage")
+        finally:
+            io.delete(place)
+    return root
 
 
 @dataclass(frozen=True)

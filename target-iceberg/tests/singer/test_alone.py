@@ -314,6 +314,7 @@ def test_a_batch_of_parquet(target: Any, tmp_path: Path) -> None:
         ({"format": "avro"}, b"", "avro is not understood"),
         ({"format": "jsonl", "compression": "lzma"}, b"", "jsonl with lzma is not understood"),
     ],
+    ids=["cut gzip", "no gzip", "no file", "no parquet", "avro", "lzma"],  # gzip writes the time into what it makes
 )
 def test_a_batch_that_cannot_be_read_publishes_nothing(
     target: Any, tmp_path: Path, encoding: dict[str, Any], content: bytes | None, message: str

@@ -274,13 +274,18 @@ class Journal:
 
 def journal_of(plan: LoadPlan, catalog: Catalog, settings: LakeCatalog) -> Journal | None:
     """The journal of a job; None where the lake catalog does not say where files may lie."""
-    if settings.kind == "embedded":
-        root = file_uri(embedded_location(settings) / "warehouse")
-    else:
-        root = catalog.properties.get("warehouse", "").rstrip("/")
-        if "://" not in root and not root.startswith("/"):
-            return None
+    root = storage_root(catalog, settings)
+    if root is None:
+        return None
     return Journal(f"{root}/{FOLDER}/{quote(plan.tenant, safe='')}/{quote(plan.job, safe='')}", catalog.properties)
+
+
+def storage_root(catalog: Catalog, settings: LakeCatalog) -> str | None:
+    """Where files of a lake lie; None where its catalog does not say so."""
+    if settings.kind == "embedded":
+        return file_uri(embedded_location(settings) / "warehouse")
+    root = catalog.properties.get("warehouse", "").rstrip("/")
+    return root if "://" in root or root.startswith("/") else None
 
 
 def file_entry(file: StagedFile) -> FileEntry:
