@@ -79,6 +79,7 @@ bench: $(INSTALLED) ## benchmarks; prints ratios within one run
 .PHONY: crash
 crash: $(INSTALLED) ## kill runs at POINTS points (200) and compare the tables with the truth
 	@POINTS=$(or $(POINTS),200) SEED=$(SEED) $(PYTEST) tests/crash -n 2 --dist load -q
+	@TURNS=25 $(PYTEST) target-iceberg/tests/nessie -k race -q
 
 .PHONY: fuzz
 fuzz: $(INSTALLED) ## feed framing and decoding any bytes for SECONDS (600), half by coverage, half by hypothesis

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from target_iceberg.load_plan import Column
 from target_iceberg.run_report import new_run_id
 from target_iceberg.table.one_step import PREFIX
 
+TURNS = int(os.environ.get("TURNS", "3"))
+"""Publishes of each job in a race; `make crash` has 25."""
 COLUMNS = (
     Column(name="id", type="long", required=True),
     Column(name="status", type="string"),
@@ -65,17 +69,17 @@ def test_two_runs_of_one_job_publish_once(job: Any) -> None:
     assert job.rows("orders") == {1: "new", 2: "new"}
 
 
-def test_jobs_that_feed_one_table_all_finish_also_when_it_does_not_exist_yet(job: Any, tmp_path: Any) -> None:
-    jobs = [type(job)(tmp_path / f"j{i}", job.servers, job.branch, job.namespace, f"feed{i}") for i in range(3)]
-    for turn in range(2):
-        started = []
-        for i, one in enumerate(jobs):
-            plan = one.plan(one.stream("orders", adopt=True, write_mode="append", key=()))
-            started.append((one, one.start(plan, {"orders": [order(turn * 100 + i)]}, turn)))
-        for one, process in started:
-            done = one.finish(process)
-            assert done.code == 0, done.err
-    assert sorted(job.rows("orders")) == [0, 1, 2, 100, 101, 102]
+def test_jobs_that_race_into_a_table_that_does_not_exist_yet_all_finish(job: Any, tmp_path: Any) -> None:
+    jobs = [type(job)(tmp_path / f"j{i}", job.servers, job.branch, job.namespace, f"feed{i}") for i in range(4)]
+
+    def feed(i: int) -> list[str]:
+        plan = jobs[i].plan(jobs[i].stream("orders", adopt=True, write_mode="append", key=()))
+        done = [jobs[i].run(plan, {"orders": [order(1000 * i + turn)]}, turn) for turn in range(TURNS)]
+        return [d.err for d in done if d.code]
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        assert list(pool.map(feed, range(len(jobs)))) == [[]] * len(jobs)
+    assert sorted(job.rows("orders")) == [1000 * i + turn for i in range(len(jobs)) for turn in range(TURNS)]
 
 
 def test_a_run_killed_before_and_after_the_merge_is_whole_afterwards(job: Any) -> None:
