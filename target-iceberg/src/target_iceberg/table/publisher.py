@@ -242,18 +242,17 @@ class _Attempt:
             snapshot_properties=summary,
         )
         marks = {s.plan.stream: self._next_bookmark(s, delta) for s in self._streams}
-        digests = [f.sha256 for f in (*(f for s in self._streams for f in s.files), *self._marked)]
-        summary[FILES_DIGEST] = files_digest(digests)
+        added = [*(f for s in self._streams for f in s.files), *self._marked]
+        summary[FILES_DIGEST] = files_digest(f.sha256 for f in added)
         if self._plan.content_digest:
-            added = [f.data_file for f in (*(f for s in self._streams for f in s.files), *self._marked)]
             before, schema = None if replace else self._table, transaction.table_metadata.schema()
-            io = staged_table(transaction).io
-            summary[CONTENT_DIGEST] = str(digest_after(before, schema, io, added, Positions(unwanted), existing))
+            io, files = staged_table(transaction).io, [f.data_file for f in added]
+            summary[CONTENT_DIGEST] = str(digest_after(before, schema, io, files, Positions(unwanted), existing))
         for s in self._streams:
             key = f"{self._lake.tenant}.{self._lake.job}.{s.plan.stream}"
             summary[bookmarks.SUMMARY_PREFIX + key] = bookmarks.encode(marks[s.plan.stream])
-            for staged in (*s.files, *self._marked):
-                delta.append_data_file(staged.data_file)
+        for staged in added:
+            delta.append_data_file(staged.data_file)
         if positions.by_file:
             files = write_position_deletes(staged_table(transaction), positions, self._run_id)
             self._written_paths += [f.file_path for f in files]
