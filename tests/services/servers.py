@@ -54,8 +54,6 @@ S3PROXY = Artifact(
     "s3proxy-4.1.0-jar-with-dependencies.jar",
     "a4d025969aaf796616ed4b1e2491d87d455ce84bb28cb9db086b2e6aaa68b48d",
 )
-_STARTED: list[subprocess.Popen[bytes]] = []
-"""They go on when this program ends; until then Python wants to know of them."""
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
@@ -238,7 +236,7 @@ def _spawn(name: str, command: list[str], environment: dict[str, str]) -> int:
             command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True, cwd=RUN,
         )  # fmt: skip
-    _STARTED.append(process)
+    process.returncode = 0  # it may outlive this program; otherwise Python warns of it at the end
     return process.pid
 
 

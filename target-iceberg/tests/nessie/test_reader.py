@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from target_iceberg.load_plan import Column
 
 
-def extension(name: str) -> str:
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    (file,) = Path(next(iter(spec.submodule_search_locations))).rglob(f"{name}.duckdb_extension")
-    return str(file)
-
-
 @pytest.fixture
-def reader(job: Any) -> Any:
-    connection = duckdb.connect()
-    for name in ("avro", "httpfs", "iceberg"):
-        connection.execute(f"LOAD '{extension(name)}'")
+def reader(job: Any, duckdb_with: Any) -> Any:
+    connection = duckdb_with("avro", "httpfs", "iceberg")
     s = job.servers
     connection.execute(
         f"CREATE SECRET (TYPE s3, KEY_ID '{s.access_key}', SECRET '{s.secret_key}', REGION 'us-east-1', URL_STYLE 'path', "
         f"USE_SSL false, ENDPOINT '{s.s3.removeprefix('http://')}')"
     )
-    yield connection
-    connection.close()
+    return connection
 
 
 @pytest.mark.parametrize("partition_by", [(), ("status",), ("bucket(3, id)",)])

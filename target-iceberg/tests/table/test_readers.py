@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from pyiceberg.types import StringType
 
 from target_iceberg.load_plan import Column
 
 
-def extension(name: str) -> str:
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    (file,) = Path(next(iter(spec.submodule_search_locations))).rglob(f"{name}.duckdb_extension")
-    return str(file)
-
-
 @pytest.fixture
-def reader() -> Any:
-    connection = duckdb.connect()
-    for name in ("avro", "iceberg"):
-        connection.execute(f"LOAD '{extension(name)}'")
+def reader(duckdb_with: Any) -> Any:
+    connection = duckdb_with("avro", "iceberg")
     connection.execute("SET TimeZone = 'UTC'")
-    yield connection
-    connection.close()
+    return connection
 
 
 def same(bench: Any, reader: Any, plan: Any) -> list[dict[str, Any]]:
