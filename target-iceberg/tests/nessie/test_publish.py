@@ -16,6 +16,7 @@ from target_iceberg.errors import TargetError
 from target_iceberg.load_plan import Column
 from target_iceberg.run_report import new_run_id
 from target_iceberg.table.one_step import PREFIX
+from target_iceberg.table.stage import Lakehouse, open_stage
 
 TURNS = int(os.environ.get("TURNS", "3"))
 """Publishes of each job in a race; `make crash` has 25."""
@@ -80,6 +81,21 @@ def test_jobs_that_race_into_a_table_that_does_not_exist_yet_all_finish(job: Any
     with ThreadPoolExecutor(len(jobs)) as pool:
         assert list(pool.map(feed, range(len(jobs)))) == [[]] * len(jobs)
     assert sorted(job.rows("orders")) == [1000 * i + turn for i in range(len(jobs)) for turn in range(TURNS)]
+
+
+def test_a_table_that_another_run_makes_while_this_one_opens_it_is_opened(job: Any, monkeypatch: Any) -> None:
+    stream = job.stream("orders")
+    assert job.run(job.plan(stream), {"orders": [order(1)]}, 1).code == 0
+    load = Lakehouse.load
+    looks = iter([False])  # the first one came before the table
+
+    def look(lakehouse: Lakehouse, plan: Any) -> Any:
+        return load(lakehouse, plan) if next(looks, True) else None
+
+    monkeypatch.setattr(Lakehouse, "load", look)
+    stage = open_stage(Lakehouse(job.catalog(), job.plan(stream).catalog, "acme", "load"), stream)
+    assert stage.table_existed
+    assert stage.start is not None
 
 
 def test_a_run_killed_before_and_after_the_merge_is_whole_afterwards(job: Any) -> None:

@@ -327,3 +327,56 @@ def test_a_batch_that_cannot_be_read_publishes_nothing(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert ids(target) == []
+
+
+def test_rejects_are_told_even_when_nothing_else_is(target: Any) -> None:
+    schema = {"type": "SCHEMA", "stream": "orders", "schema": {"properties": PROPERTIES}, "key_properties": ["id"]}
+    record = {"type": "RECORD", "stream": "orders", "record": {**GOOD, "id": 0}}
+    done = target.send(schema, record, config={"violations": "warn"}, DATIVO_LOG_FORMAT="text")
+    assert done.code == 0
+    assert "default.orders: 1 of 1 records rejected: orders.id.minimum 1 times" in done.stderr
+    assert "rejected records are in default.orders__rejects" in done.stderr
+
+
+def test_a_version_that_is_activated_before_its_schema_takes_no_rows_away(target: Any) -> None:
+    before = {"type": "ACTIVATE_VERSION", "stream": "orders", "version": 3}
+    schema = {"type": "SCHEMA", "stream": "orders", "schema": {"properties": PROPERTIES}, "key_properties": ["id"]}
+    record = {"type": "RECORD", "stream": "orders", "record": GOOD, "version": 2}
+    config = {"add_record_metadata": True}
+    done = target.send(before, schema, {**before, "version": 2}, record, config=config, DATIVO_LOG_FORMAT="text")
+    assert done.code == 0, done.stderr
+    assert "ACTIVATE_VERSION came before the SCHEMA" in done.stderr
+    assert [r["id"] for r in ids(target)] == [1]
+
+
+def test_data_before_its_schema_is_the_taps_mistake(target: Any) -> None:
+    done = target.send({"type": "RECORD", "stream": "orders", "record": GOOD}, DATIVO_LOG_FORMAT="text")
+    assert done.code == 2
+    assert "ERROR stream orders: data came before its SCHEMA failure_class=source" in done.stderr
+
+
+@pytest.mark.parametrize("key", [("number",), ("id", "number")])
+def test_the_key_may_become_a_column_that_the_table_has_not_yet(target: Any, key: tuple[str, ...]) -> None:
+    number = {**PROPERTIES, "number": {"type": "integer"}}
+    assert send(target, GOOD, add_record_metadata=True).code == 0
+    for _ in range(2):
+        done = send(target, {**GOOD, "number": 7}, properties=number, key=key, add_record_metadata=True)
+        assert done.code == 0, done.stderr
+    assert {(r["id"], r["number"]) for r in ids(target)} == {(1, None), (1, 7)}
+    assert len(ids(target)) == 2
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_versions_may_come_to_a_table_that_had_none_and_with_another_key(target: Any, hard: bool) -> None:
+    number = {**PROPERTIES, "number": {"type": ["integer", "null"]}}
+    assert send(target, GOOD).code == 0
+    more: Any = {"properties": number, "add_record_metadata": True, "hard_delete": hard}
+    first = {"type": "RECORD", "stream": "orders", "record": {**GOOD, "id": 2, "number": 1}, "version": 1}
+    assert send(target, first, **more).code == 0
+    second = {"type": "RECORD", "stream": "orders", "record": {**GOOD, "id": 3, "number": 2}, "version": 2}
+    activate = {"type": "ACTIVATE_VERSION", "stream": "orders", "version": 2}
+    done = send(target, second, activate, key=("number",), **more)
+    assert done.code == 0, done.stderr
+    alive = [r["id"] for r in ids(target) if r["_sdc_deleted_at"] is None]
+    assert alive == [1, 3]  # a row without a version stays
+    assert len(ids(target)) == (2 if hard else 3)

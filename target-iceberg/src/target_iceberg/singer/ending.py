@@ -96,6 +96,20 @@ class Ending:
         if self._run.checkpoints is not None and (failure is None or failure.failure_class in _START_OVER):
             self._run.checkpoints.forget()
 
+    def say_what_was_set_aside(self) -> None:
+        """Tell a person of rejects and notices; `dativo run` says the same of the run report."""
+        for stream in self._report.streams:
+            if stream.rejected:
+                worst = [f"{r.rule} {r.records} times ({r.example})" for r in stream.rules if r.severity == "error"]
+                said = f"{stream.table}: {stream.rejected} of {stream.read} records rejected: {', '.join(worst[:3])}"
+                event("rejected", said, level="warning", stream=stream.stream)
+            for notice in stream.notices:
+                event("notice", f"{stream.table}: {notice}", level="warning", stream=stream.stream)
+        for table in self._report.rejects_tables:
+            event("rejects_table", f"rejected records are in {table}", level="warning", table=table)
+        for notice in self._report.notices:
+            event("notice", notice, level="warning")
+
     def _report_unplanned(self) -> None:
         """Say which streams were dropped because the plan does not know them."""
         for stream, rows in self._run.unplanned.items():

@@ -8,7 +8,7 @@ from target_iceberg import load_plan, run_report
 from target_iceberg.errors import InterruptedRun, PartialPublishError, TargetError
 from target_iceberg.run_report import Failure, RunReport, now
 from target_iceberg.singer.ending import Ending
-from target_iceberg.singer.log import event
+from target_iceberg.singer.log import event, is_for_programs
 from target_iceberg.stages import passing
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
             report.outcome = "withheld"
         report.failure = Failure(failure_class=e.failure_class, message=str(e), retryable=e.retryable)
         if plan is None and e.failure_class == "violations" and _broken_key(run):
-            from singer_sdk.exceptions import MissingKeyPropertiesError  # the word that the SDK has for it
+            from target_iceberg.singer.sdk_errors import BrokenKeyError
 
-            raise MissingKeyPropertiesError(str(e)) from e
+            raise BrokenKeyError(str(e), e.failure_class) from e
         raise
     except InterruptedRun as e:
         if ending.outcome is not None:  # all was published before the signal came
@@ -67,6 +67,8 @@ def execute(settings: Settings, source: IO[Any], ledger: Ledger) -> dict[str, in
     finally:
         run.close()
         ending.clean_up()
+        if not is_for_programs():
+            ending.say_what_was_set_aside()
         report.run_id, report.ended_at = run.run_id, now()
         if plan is not None:
             passing("before_report")

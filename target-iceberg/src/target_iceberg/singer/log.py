@@ -11,9 +11,14 @@ from typing import Any
 FORMAT_ENV = "DATIVO_LOG_FORMAT"
 
 
+def is_for_programs() -> bool:
+    """Whether a program reads the events, which shows a person what it thinks best."""
+    return os.environ.get(FORMAT_ENV) == "json"
+
+
 def event(event_type: str, message: str, *, level: str = "info", **fields: Any) -> None:
     """Write one event. Values must not hold secrets or values of classified columns."""
-    if os.environ.get(FORMAT_ENV) == "json":
+    if is_for_programs():
         now = dt.datetime.now(tz=dt.timezone.utc).isoformat(timespec="milliseconds")
         line = json.dumps(
             {"event_type": event_type, "level": level, "time": now, "message": message, **fields}, default=str

@@ -146,8 +146,8 @@ class Run:
         """The sink of a stream, with its table opened; None: the load plan does not know the stream.
 
         Raises:
-            TargetError: the run started from another state than the lake holds, or the table may not be loaded.
-            RecordsWithoutSchemaException: no SCHEMA came.
+            TargetError: the run started from another state than the lake holds, the table may not be loaded, or no SCHEMA
+                came.
         """
         if (sink := self.sinks.get(stream)) is not None:
             return sink
@@ -356,6 +356,10 @@ class Run:
         self._lanes.put(evaluate, sink.accept)
 
     def _activate_version(self, message: m.ActivateVersion) -> None:
+        if message.stream not in self._schemas:
+            # Which table it is about is not known yet; without it earlier rows stay, and none are lost.
+            self.notices.append(f"stream {message.stream}: ACTIVATE_VERSION came before the SCHEMA and was skipped")
+            return
         sink = self.sink(message.stream)
         if sink is None:
             return
@@ -382,10 +386,10 @@ def _load_engine() -> None:
     import target_iceberg.singer.stream  # noqa: F401
 
 
-def _no_schema(stream: str, *, planned: bool) -> Exception:
+def _no_schema(stream: str, *, planned: bool) -> TargetError:
     message = f"stream {stream}: data came before its SCHEMA"
     if planned:
         return TargetError(message, "source")
-    from singer_sdk.exceptions import RecordsWithoutSchemaException  # the word that the SDK has for it
+    from target_iceberg.singer.sdk_errors import NoSchemaError
 
-    return RecordsWithoutSchemaException(message)
+    return NoSchemaError(message, "source")

@@ -266,6 +266,11 @@ def existing_rows(table: Table, index: KeyIndex | None, key: tuple[str, ...], so
     """
     snapshot = table.current_snapshot()
     found = Positions()
+    names = set(table.schema().column_names)
+    if not names.issuperset(key):
+        index = None  # a part of the key is new to the table: rows without it have none of the keys
+    if SOURCE_FILE not in names:
+        source_files = set()
     if snapshot is None or (index is None and not source_files):
         return found
     summary = snapshot.summary.additional_properties if snapshot.summary else {}
@@ -301,10 +306,10 @@ def matching_rows(
         hits, start = [np.empty(0, np.int64)], 0
         with _parquet(table.io, task.file.file_path) as parquet:
             names = _names_by_id(parquet)
-            for batch in parquet.iter_batches(_BATCH_ROWS, columns=[names[i] for i in ids]):
-                mask = pc.fill_null(
-                    matches(batch.select([names[i] for i in ids]).rename_columns(list(ids.values()))), False
-                )
+            there = [i for i in ids if i in names]  # a file may be older than a column
+            for batch in parquet.iter_batches(_BATCH_ROWS, columns=[names[i] for i in there]):
+                seen = {c: batch.column(names[i]) if i in there else pa.nulls(batch.num_rows) for i, c in ids.items()}
+                mask = pc.fill_null(matches(pa.record_batch(seen)), False)
                 hits.append(start + np.flatnonzero(mask.to_numpy(zero_copy_only=False)))
                 start += batch.num_rows
         found.add(task.file, _live(table.io, task, hits))

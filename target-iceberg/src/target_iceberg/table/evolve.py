@@ -117,15 +117,14 @@ def refuse_or_list(plan: StreamPlan, metadata: TableMetadata) -> list[str]:
     forbidden = found.lines if plan.evolution == "strict" else found.unsafe
     if forbidden:
         where = ".".join((*plan.namespace, plan.table))
+        says = "SCHEMA" if plan.contract is None else "contract"
         now = (
             "set target.mode to merge in the contract, or change the contract"
             if not found.unsafe
-            else "change the contract, or load into a new table"
+            else f"change the {says}, or load into a new table"
         )
         lines = "\n".join(f"  {line}" for line in forbidden)
-        raise TargetError(
-            f"table {where} differs from its contract (- table, + contract):\n{lines}\n{now}", "evolution"
-        )
+        raise TargetError(f"table {where} differs from its {says} (- table, + {says}):\n{lines}\n{now}", "evolution")
     # A narrower contract changes nothing in the table: absent columns are written as NULL.
     return found.ours + [line for line in found.lines if line.startswith("+") or line.endswith(" required")]
 
@@ -156,9 +155,9 @@ def apply(transaction: Transaction, plan: StreamPlan) -> None:
                 if f.required and f.name not in kept:
                     update.make_column_optional(f.name)
     except (ValidationError, ResolveError, ValueError) as e:
-        where = ".".join((*plan.namespace, plan.table))
+        where, says = ".".join((*plan.namespace, plan.table)), "SCHEMA" if plan.contract is None else "contract"
         raise TargetError(
-            f"table {where} cannot follow its contract: {e}; change the contract, or load into a new table", "evolution"
+            f"table {where} cannot follow its {says}: {e}; change the {says}, or load into a new table", "evolution"
         ) from e
     _apply_layout(transaction, plan)
 

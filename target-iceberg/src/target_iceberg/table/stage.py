@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pyiceberg.exceptions import TableAlreadyExistsError
+
 from target_iceberg.errors import TargetError
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
@@ -116,8 +118,7 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
     """
     plan = steps[-1]
     with lake_errors(address(plan)):
-        found = lake.load(plan)
-        transaction = lake.begin(steps[0], found)
+        transaction = _begin(lake, steps[0])
         metadata: Any = transaction.table_metadata
         existed = lake.load(plan) is not None
         start = lake.bookmark(metadata, plan.stream) if existed else None
@@ -139,6 +140,13 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
             changes=changes,
             steps=steps,
         )
+
+
+def _begin(lake: Lakehouse, plan: StreamPlan) -> Transaction:
+    try:
+        return lake.begin(plan, lake.load(plan))
+    except TableAlreadyExistsError:  # another run has made it between the two calls
+        return lake.begin(plan, lake.load(plan))
 
 
 def refuse_write_mode(lake: Lakehouse, plan: StreamPlan, metadata: TableMetadata, start: Bookmark | None) -> None:

@@ -74,7 +74,7 @@ def marked_rows(
     writer = DataFileWriter(staged, schema, spec, target_file_size_bytes, name)
     for batch in found.to_arrow_batch_reader():
         rows = pa.Table.from_batches([batch])
-        if replaced is not None:
+        if replaced is not None and set(replaced.key) <= names:  # else no row of the table has such a key
             rows = replaced.without(rows)
         mark = pa.repeat(now, rows.num_rows)
         if DELETED_AT in rows.column_names:
