@@ -130,6 +130,10 @@ def test_rejects_are_listed_shown_corrected_and_replayed(shop: Any, tmp_path: An
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text('{"id": 1}\n\n{"set": {}}\n')
     assert "line 1, 3" in shop.dativo("rejects", "replay", job, "--corrections", wrong, code=2).stderr
+    wrong.write_text('{"id": "nothing", "set": {}}')
+    assert (
+        "no reject has the id nothing" in shop.dativo("rejects", "replay", job, "--corrections", wrong, code=2).stderr
+    )
     one = next(r for r in shown if r["not_replayable"] is None)
     good = next(r for r in shop.table("shop.orders")["rows"])
     mended = {k: v for k, v in good.items() if not k.startswith("_") and k != "order_id"}

@@ -89,11 +89,17 @@ def show_rejects(job: str, chosen: Selection, *, limit: int, output_format: str)
 def replay_rejects(job: str, chosen: Selection, *, corrections: Path | None, dry_run: bool, output_format: str) -> int:
     """Load open rejects that now keep the contract; 1 when some of those that were asked for stay open."""
     from dativo.runtime.locks import job_lock
-    from target_iceberg.lake import replay
+    from target_iceberg.lake import rejects, replay
     from target_iceberg.run_report import new_run_id
 
     at = loaded(job, needs="replay")
     changes = {} if corrections is None else read_corrections(corrections)
+    with lake_problems():
+        unknown = sorted(changes.keys() - {r.id for r in rejects(at.plan)}) if changes else []
+    if unknown:
+        raise DativoError(
+            f"{corrections}: no reject has the id {', '.join(unknown)}", f"take ids from: dativo rejects show {job}"
+        )
     wanted = chosen.takes
     if changes and not chosen.ids:
         wanted = Selection(chosen.stream, chosen.rule, chosen.run, tuple(changes)).takes

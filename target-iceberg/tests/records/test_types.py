@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_iceberg.load_plan import Column
+from target_iceberg.table.iceberg_schema import column_of, iceberg_schema
 from target_iceberg.types import (
     TABLE,
     WORDS,
@@ -126,6 +127,12 @@ def columns(name: str, depth: int = 2) -> st.SearchStrategy[Column]:
 def test_a_column_written_as_json_schema_comes_back_as_it_was(column: Column) -> None:
     schema = json.loads(json.dumps(json_schema_of(column)))
     assert column_from_json_schema("c", schema, column.required) == column
+
+
+@given(columns("c"))
+def test_a_column_of_a_table_is_known_by_its_field(column: Column) -> None:
+    schema = iceberg_schema([column])
+    assert iceberg_schema([column_of(f) for f in schema.fields]) == schema
 
 
 @given(columns("c"))

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from target_iceberg import lake
+from target_iceberg.load_plan import Rule
+
 
 def schema(**further: Any) -> dict[str, Any]:
     properties = {"id": {"type": "integer"}, "status": {"type": "string"}, **further}
@@ -52,3 +55,34 @@ def test_one_that_changes_its_type_is_refused_with_the_difference(target: Any) -
     assert "- note string" in done.stderr
     assert "+ note boolean" in done.stderr
     assert target.ids() == [1]
+
+
+def test_a_replayed_reject_keeps_them(target: Any) -> None:
+    rule = Rule(name="orders.status.enum", kind="enum", columns=("status",), argument=["new"])
+    plan = target.stream_plan(evolution="relaxed", replace_files=False, rules=(rule,))
+    target.plan = target.job_plan(plan, violations="warn")
+    more = {
+        **NOTE,
+        "paid": {"type": ["null", "number"], "multipleOf": 0.01},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "address": {"type": "object", "properties": {"city": {"type": "string"}}},
+        "anything": {"type": ["object", "null"]},
+        "at": {"type": "string", "format": "date-time"},
+    }
+    values = {
+        "note": "x",
+        "paid": 1.25,
+        "tags": ["a"],
+        "address": {"city": "Ulm"},
+        "anything": {"b": [1]},
+        "at": "2025-01-01T00:00:00Z",
+    }
+    first = target.run([schema(**more), target.order(1, **values), target.order(2, "old", **values)], 1, schema=False)
+    assert first.report.streams[0].rejected == 1, first.stderr
+    (done,) = lake.replay(
+        target.plan, lambda _: True, {next(r.id for r in lake.rejects(target.plan)): {"status": "new"}}
+    )
+    assert done.published == 1
+    by_itself, replayed = sorted(target.rows(), key=lambda r: r["id"])
+    assert {k: v for k, v in replayed.items() if k in values} == {k: v for k, v in by_itself.items() if k in values}
+    assert replayed["address"] == {"city": "Ulm"}

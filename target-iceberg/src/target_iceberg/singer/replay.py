@@ -20,7 +20,9 @@ from target_iceberg.records.rejects import Room
 from target_iceberg.run_report import new_run_id
 from target_iceberg.singer.stream import StreamSink
 from target_iceberg.stages import passing
+from target_iceberg.table import evolve
 from target_iceberg.table.deletes import Positions
+from target_iceberg.table.iceberg_schema import column_of
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.newer_rows import keys_written_since
 from target_iceberg.table.publisher import StreamPublish, publish_table
@@ -31,7 +33,9 @@ from target_iceberg.table.stage import address, open_stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from target_iceberg.load_plan import StreamPlan
+    from pyiceberg.schema import Schema
+
+    from target_iceberg.load_plan import Column, StreamPlan
     from target_iceberg.table.bookmark import Bookmark
     from target_iceberg.table.rejects_view import Reject
     from target_iceberg.table.stage import Lakehouse
@@ -91,8 +95,11 @@ def replay_stream(
     """
     found, run_id = Replayed(plan.stream), new_run_id()
     with lake_errors(address(plan)):
-        if lake.load(plan) is None:
+        table = lake.load(plan)
+        if table is None:
             return found
+        further = _further_columns(plan, table.schema())
+        plan = msgspec.structs.replace(plan, columns=(*plan.columns, *further))
     # Before anything is looked at: whoever publishes a replay from here on is noticed by compare and set.
     stage = open_stage(lake, _replay_plan(plan))
     done = _brought_by(stage.start)
@@ -112,8 +119,9 @@ def replay_stream(
     if not chosen:
         return found
     sink = StreamSink(plan, stage, run_id, max_listed=MAX_REJECTS, strict=False, key=mask_key, room=Room(sys.maxsize))
-    judged = [j for r in chosen if (j := _judge(sink, r, plan, corrections.get(r.id or "", {}), found)) is not None]
-    judged = _older_ones(lake, plan, judged, found)
+    texts = {c.name for c in further if c.type == "string"}
+    tried = (_judge(sink, r, plan, texts, corrections.get(r.id or "", {}), found) for r in chosen)
+    judged = _older_ones(lake, plan, [j for j in tried if j is not None], found)
     if dry_run or not judged:
         found.published = len(judged)
         return found
@@ -135,6 +143,14 @@ def _replay_plan(plan: StreamPlan) -> StreamPlan:
     )
 
 
+def _further_columns(plan: StreamPlan, schema: Schema) -> list[Column]:
+    """Columns that SCHEMAs have brought into the table of a relaxed contract; a record may have values for them."""
+    if plan.evolution != "relaxed":
+        return []
+    known = {c.name.lower() for c in plan.columns}
+    return [column_of(f) for f in schema.fields if f.name.lower() not in known and not f.name.startswith(evolve.OURS)]
+
+
 def _brought_by(mark: Bookmark | None) -> set[str]:
     """Ids of the rejects that the last replay has published."""
     return set() if mark is None or not mark.state else set(mark.state["bookmark"]["rejects"])
@@ -147,9 +163,17 @@ def _complete(lake: Lakehouse, plan: StreamPlan, done: set[str], by: str, run_id
 
 
 def _judge(
-    sink: StreamSink, reject: Reject, plan: StreamPlan, correction: Mapping[str, Any], found: Replayed
+    sink: StreamSink,
+    reject: Reject,
+    plan: StreamPlan,
+    texts: set[str],
+    correction: Mapping[str, Any],
+    found: Replayed,
 ) -> _Judged | None:
     record = {**without_masks(json.loads(reject.record), plan.columns), **correction}
+    for name in texts & record.keys():
+        if not isinstance(record[name], (str, type(None))):  # the table keeps it as JSON text
+            record[name] = json.dumps(record[name], ensure_ascii=False, separators=(",", ":"))
     line = json.dumps({"type": "RECORD", "stream": plan.stream, "record": record}, ensure_ascii=False).encode() + b"\n"
     verdict = sink.evaluate_records(line, 1)
     if verdict.good.num_rows:

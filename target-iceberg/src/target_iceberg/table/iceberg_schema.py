@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from pyiceberg.io.pyarrow import schema_to_pyarrow
@@ -41,13 +41,13 @@ from pyiceberg.types import (
 )
 
 from target_iceberg.errors import TargetError
+from target_iceberg.load_plan import Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pyiceberg.transforms import Transform
 
-    from target_iceberg.load_plan import Column
 
 PRIMITIVES: dict[str, IcebergType] = {
     "long": LongType(),
@@ -98,6 +98,22 @@ def iceberg_type(column: Column, ids: Iterator[int]) -> IcebergType:
         "list, map",
         "configuration",
     )
+
+
+def column_of(field: NestedField) -> Column:
+    """The column that `iceberg_type` makes such a field of, except that JSON text is a string like any other."""
+    kind = field.field_type
+    fields: tuple[Column, ...] = ()
+    if isinstance(kind, StructType):
+        word, fields = "struct", tuple(column_of(f) for f in kind.fields)
+    elif isinstance(kind, ListType):
+        word, fields = "list", (column_of(kind.element_field),)
+    elif isinstance(kind, MapType):
+        word, fields = "map", (column_of(kind.key_field), column_of(kind.value_field))
+    else:
+        word = str(kind).replace(" ", "")  # "decimal(10, 2)"
+    encoding: Literal["base64"] | None = "base64" if word == "binary" else None
+    return Column(name=field.name, type=word, encoding=encoding, fields=fields, required=field.required, doc=field.doc)
 
 
 def nested_fields(columns: Iterable[Column], ids: Iterator[int]) -> list[NestedField]:
