@@ -117,7 +117,7 @@ def refuse_or_list(plan: StreamPlan, metadata: TableMetadata) -> list[str]:
     forbidden = found.lines if plan.evolution == "strict" else found.unsafe
     if forbidden:
         where = ".".join((*plan.namespace, plan.table))
-        says = "SCHEMA" if plan.contract is None else "contract"
+        says = _authority(plan)
         now = (
             "set target.mode to merge in the contract, or change the contract"
             if not found.unsafe
@@ -127,6 +127,11 @@ def refuse_or_list(plan: StreamPlan, metadata: TableMetadata) -> list[str]:
         raise TargetError(f"table {where} differs from its {says} (- table, + {says}):\n{lines}\n{now}", "evolution")
     # A narrower contract changes nothing in the table: absent columns are written as NULL.
     return found.ours + [line for line in found.lines if line.startswith("+") or line.endswith(" required")]
+
+
+def _authority(plan: StreamPlan) -> str:
+    """What the table has to agree with: without a load plan there is no contract, and every SCHEMA is followed."""
+    return "SCHEMA" if plan.contract is None and plan.evolution == "relaxed" else "contract"
 
 
 def apply(transaction: Transaction, plan: StreamPlan) -> None:
@@ -155,7 +160,7 @@ def apply(transaction: Transaction, plan: StreamPlan) -> None:
                 if f.required and f.name not in kept:
                     update.make_column_optional(f.name)
     except (ValidationError, ResolveError, ValueError) as e:
-        where, says = ".".join((*plan.namespace, plan.table)), "SCHEMA" if plan.contract is None else "contract"
+        where, says = ".".join((*plan.namespace, plan.table)), _authority(plan)
         raise TargetError(
             f"table {where} cannot follow its {says}: {e}; change the {says}, or load into a new table", "evolution"
         ) from e
