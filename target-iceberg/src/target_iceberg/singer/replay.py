@@ -22,7 +22,6 @@ from target_iceberg.singer.stream import StreamSink
 from target_iceberg.stages import passing
 from target_iceberg.table import evolve
 from target_iceberg.table.deletes import Positions
-from target_iceberg.table.iceberg_schema import column_of
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.newer_rows import keys_written_since
 from target_iceberg.table.publisher import StreamPublish, publish_table
@@ -33,9 +32,7 @@ from target_iceberg.table.stage import address, open_stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pyiceberg.schema import Schema
-
-    from target_iceberg.load_plan import Column, StreamPlan
+    from target_iceberg.load_plan import StreamPlan
     from target_iceberg.table.bookmark import Bookmark
     from target_iceberg.table.rejects_view import Reject
     from target_iceberg.table.stage import Lakehouse
@@ -98,7 +95,7 @@ def replay_stream(
         table = lake.load(plan)
         if table is None:
             return found
-        further = _further_columns(plan, table.schema())
+        further = evolve.further_columns(plan, table.schema())
         plan = msgspec.structs.replace(plan, columns=(*plan.columns, *further))
     # Before anything is looked at: whoever publishes a replay from here on is noticed by compare and set.
     stage = open_stage(lake, _replay_plan(plan))
@@ -141,14 +138,6 @@ def _replay_plan(plan: StreamPlan) -> StreamPlan:
         sort_by=(),
         fingerprint="replay",
     )
-
-
-def _further_columns(plan: StreamPlan, schema: Schema) -> list[Column]:
-    """Columns that SCHEMAs have brought into the table of a relaxed contract; a record may have values for them."""
-    if plan.evolution != "relaxed":
-        return []
-    known = {c.name.lower() for c in plan.columns}
-    return [column_of(f) for f in schema.fields if f.name.lower() not in known and not f.name.startswith(evolve.OURS)]
 
 
 def _brought_by(mark: Bookmark | None) -> set[str]:

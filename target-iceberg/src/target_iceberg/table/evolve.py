@@ -15,7 +15,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DecimalType, DoubleType, FloatType, IcebergType, IntegerType, LongType
 
 from target_iceberg.errors import TargetError
-from target_iceberg.table.iceberg_schema import expressions_of, iceberg_schema, normalised, partition_spec
+from target_iceberg.table.iceberg_schema import column_of, expressions_of, iceberg_schema, normalised, partition_spec
 from target_iceberg.table.sorting import sort_columns
 
 if TYPE_CHECKING:
@@ -132,6 +132,14 @@ def refuse_or_list(plan: StreamPlan, metadata: TableMetadata) -> list[str]:
 def _authority(plan: StreamPlan) -> str:
     """What the table has to agree with: without a load plan there is no contract, and every SCHEMA is followed."""
     return "SCHEMA" if plan.contract is None and plan.evolution == "relaxed" else "contract"
+
+
+def further_columns(plan: StreamPlan, schema: Schema) -> list[Column]:
+    """Columns that SCHEMAs have brought into the table of a relaxed contract; a record may have values for them."""
+    if plan.evolution != "relaxed":
+        return []
+    known = {c.name.lower() for c in plan.columns}
+    return [column_of(f) for f in schema.fields if f.name.lower() not in known and not f.name.startswith(OURS)]
 
 
 def apply(transaction: Transaction, plan: StreamPlan) -> None:
