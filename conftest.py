@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -9,10 +10,12 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 # Machines are shared: how long one example takes says nothing about the code.
@@ -22,15 +25,15 @@ settings.load_profile("dativo")
 _OWNER = "DATIVO_TEST_SESSION"
 
 
-def _servers() -> ModuleType:
-    file = Path(__file__).parent / "tests/services/servers.py"
-    if "dativo_test_servers" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("dativo_test_servers", file)
+def _services(name: str) -> ModuleType:
+    module_name = f"dativo_test_{name}"
+    if module_name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module_name, Path(__file__).parent / f"tests/services/{name}.py")
         assert spec
         assert spec.loader
-        module = sys.modules["dativo_test_servers"] = importlib.util.module_from_spec(spec)
+        module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    return sys.modules["dativo_test_servers"]
+    return sys.modules[module_name]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,16 +45,63 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop the servers that this session has started; those of `make services` stay."""
     if not hasattr(session.config, "workerinput"):
-        _servers().stop(os.environ[_OWNER])
+        _services("servers").stop(os.environ[_OWNER])
 
 
 @pytest.fixture(scope="session")
 def servers() -> Any:
     """Nessie and an S3 server; without them a test is skipped, or fails where CI=true."""
-    module = _servers()
+    module = _services("servers")
     try:
         return module.running(os.environ[_OWNER])
     except module.ServicesError as e:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(e))
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Any]:
+    """An S3 server of another code base; without it a test is skipped, or fails where CI=true."""
+    with contextlib.ExitStack() as stack:
+        yield _started(stack, "moto")
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Any]:
+    """A server of Azure Blob Storage; without it a test is skipped, or fails where CI=true."""
+    with contextlib.ExitStack() as stack:
+        yield _started(stack, "azurite")
+
+
+def _started(stack: contextlib.ExitStack, name: str) -> Any:
+    module = _services("stores")
+    try:
+        return stack.enter_context(getattr(module, name)())
+    except module.StoreError as e:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(e))
+
+
+def _extension(name: str) -> str:
+    """The file of an extension that a wheel has brought."""
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    (file,) = Path(next(iter(spec.submodule_search_locations))).rglob(f"{name}.duckdb_extension")
+    return str(file)
+
+
+@pytest.fixture
+def duckdb_with() -> Iterator[Callable[..., duckdb.DuckDBPyConnection]]:
+    """DuckDB, a reader that shares no code with the target, with the named extensions."""
+    connection = duckdb.connect()
+
+    def load(*names: str) -> duckdb.DuckDBPyConnection:
+        for name in names:
+            connection.execute(f"LOAD '{_extension(name)}'")
+        return connection
+
+    yield load
+    connection.close()

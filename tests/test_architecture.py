@@ -28,13 +28,24 @@ MAY_IMPORT = {
     "tap_kit": {"singer_arrow"},
     **{key: {"tap_kit", "singer_arrow"} for key in TAPS},
 }
-PUBLIC_OF_TARGET = {"load_plan", "run_report", "types", "errors", "glance", "lake", "branches", "sql_rules"}
+PUBLIC_OF_TARGET = {
+    "load_plan",
+    "path_pattern",
+    "run_report",
+    "types",
+    "errors",
+    "glance",
+    "lake",
+    "branches",
+    "sql_rules",
+}
 LIGHT_MODULES = (
     "target_iceberg.load_plan",
     "target_iceberg.run_report",
     "target_iceberg.types",
     "target_iceberg.errors",
     "target_iceberg.glance",
+    "target_iceberg.path_pattern",
 )
 WIRE_FORMAT = ("target_iceberg.singer.messages", "target_iceberg.singer.framing")
 """What lines look like; they lie beside the pipeline that uses them and import nothing of it."""

@@ -69,7 +69,7 @@ def _one_job(job: ResolvedJob, root: Path, secrets_dir: Path) -> Iterator[Probe]
         else:
             yield Probe(f"{label} {address}", "ok", "answers")
     if all(probes.refusal(address) is None for address in addresses):
-        yield _storage(label, catalog_here(lower(job).catalog, root=root, variables=environment.variables))
+        yield _storage(label, catalog_here(lower(job), root=root, variables=environment.variables))
 
 
 def _storage(label: str, catalog: LakeCatalog) -> Probe:

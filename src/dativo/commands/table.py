@@ -75,7 +75,7 @@ def catalog_of(job: ResolvedJob, root: Path) -> LakeCatalog:
 
     plan = lower(job)
     environment = job_environment(job, plan, root=root, secrets_dir=root / "secrets", environ=os.environ, needs="lake")
-    return catalog_here(plan.catalog, root=root, variables=environment.variables)
+    return catalog_here(plan, root=root, variables=environment.variables)
 
 
 def list_tables(*, tenant: str | None, output_format: str) -> int:

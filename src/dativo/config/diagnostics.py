@@ -56,6 +56,8 @@ LINTS: dict[str, tuple[str, str]] = {
     "DTV049": ("version-directory", "The directory says another version than the contract in it."),
     "DTV050": ("bad-table-name", "A table, namespace or column name that lake catalogs refuse or misread."),
     "DTV051": ("contract-elsewhere", "A contract that belongs to another tenant or source."),
+    "DTV052": ("place-missing", "A target in an object store that does not say where its files go."),
+    "DTV053": ("place-of-another", "A path, prefix or name that leads out of the tenant's own places."),
     # Reading again, writing
     "DTV060": ("strategy-not-supported", "An incremental strategy that the connector cannot follow."),
     "DTV061": ("cursor-missing", "An incremental strategy needs a cursor and there is none."),
@@ -66,6 +68,7 @@ LINTS: dict[str, tuple[str, str]] = {
     "DTV066": ("rounds-refused", "A run may not publish in rounds what has to be read again as a whole."),
     "DTV067": ("hard-delete-refused", "Rows that are appended cannot be found again when the source deletes them."),
     "DTV068": ("branch-refused", "A branch that is not the tenant's own, or that Nessie would not have."),
+    "DTV069": ("format-refused", "A file format that the target does not write, or that cannot do what the job asks."),
     # configs/runner.yaml
     "DTV070": ("schedule-without-job", "A schedule names a job that does not exist."),
     "DTV071": ("bad-cron", "A cron expression that no scheduler understands."),

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from dativo.config.diagnostics import did_you_mean, listed
+from dativo.config.places import format_refused, place_missing, place_of_another
 from dativo.config.plugins import SECRET_SHAPES
 from dativo.config.policies import mask_refused
 from dativo.config.write_mode import reads_files, write_mode
@@ -313,6 +314,8 @@ JOB_LINTS: dict[str, Callable[[JobCase], Iterator[Finding]]] = {
     "DTV036": inline_secret,
     "DTV050": bad_table_name,
     "DTV051": contract_elsewhere,
+    "DTV052": place_missing,
+    "DTV053": place_of_another,
     "DTV060": strategy_not_supported,
     "DTV061": cursor_missing,
     "DTV062": cursor_not_a_column,
@@ -322,6 +325,7 @@ JOB_LINTS: dict[str, Callable[[JobCase], Iterator[Finding]]] = {
     "DTV066": rounds_refused,
     "DTV067": hard_delete_refused,
     "DTV068": branch_refused,
+    "DTV069": format_refused,
     "DTV081": mask_refused,
 }
 """Code -> its check; the codes that are not here are found where files are read and names are looked up."""

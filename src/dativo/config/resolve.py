@@ -184,8 +184,8 @@ class Resolver:
             table=said.table,
             connection=connection,
             target_file_size_mb=said.parquet_target_size_mb,
-            markdown_kv_storage=_text(said.markdown_kv_storage),
-            file_format=said.file_format,
+            file_format=said.file_format or _raw_documents(said.markdown_kv_storage),
+            path_pattern=said.path_pattern or _path_pattern(said.markdown_kv_storage),
             write_mode=said.write_mode,
             evolution=said.mode,
             allow_empty=said.allow_empty,
@@ -281,5 +281,12 @@ def _nested(parts: list[str], value: str) -> dict[str, Any]:
     return {parts[0]: _nested(parts[1:], value)} if len(parts) > 1 else {parts[0]: value}
 
 
-def _text(value: Any) -> str | None:
-    return value.get("mode") or value.get("storage") if isinstance(value, dict) else value
+def _raw_documents(storage: Any) -> str | None:
+    """`markdown_kv_storage: raw_file`, or `{mode: raw_file}`, is another way to ask for documents."""
+    mode = storage.get("mode") or storage.get("storage") if isinstance(storage, dict) else storage
+    return "markdown_kv" if mode == "raw_file" else None
+
+
+def _path_pattern(storage: Any) -> str | None:
+    found = storage.get("path_pattern") if isinstance(storage, dict) else None
+    return found if isinstance(found, str) else None

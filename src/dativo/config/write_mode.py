@@ -1,4 +1,4 @@
-"""How a stream is written when nobody says: a full refresh replaces, a key means upsert, and the rest appends."""
+"""How a stream is written when nobody says: a full refresh replaces, a key means upsert, and the rest appends; as Parquet."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def write_mode(job: ResolvedJob, contract: Contract) -> WriteMode:
     if job.source.incremental.is_full_refresh:
         return "replace"
     return "upsert" if contract.key else "append"
+
+
+def file_format(job: ResolvedJob, contract: Contract) -> str:
+    """The job's word, else the contract's; Iceberg's own files are Parquet."""
+    said = job.target.file_format or contract.target.file_format or "parquet"
+    return "parquet" if said == "iceberg" else said
 
 
 def reads_files(job: ResolvedJob) -> bool:

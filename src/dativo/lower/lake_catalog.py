@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dativo.errors import DativoError
 from target_iceberg.load_plan import LakeCatalog
 
 if TYPE_CHECKING:
@@ -19,17 +20,39 @@ S3_PROPERTIES = {
     "region": "s3.region",
 }
 """Our words -> PyIceberg's."""
+AZURE_PROPERTIES = {
+    "account_name": "adls.account-name",
+    "account_key": "adls.account-key",
+    "connection_string": "adls.connection-string",
+    "sas_token": "adls.sas-token",
+    "endpoint": "adls.endpoint",
+}
+"""The last three are the target's own words or PyIceberg's; it takes them apart when they are expanded."""
+GS_PROPERTIES = {"token": "gcs.oauth2.token", "endpoint": "gcs.service.host", "project_id": "gcs.project-id"}
 
 
 def lower(job: ResolvedJob) -> LakeCatalog:
-    """Nessie, any PyIceberg catalog, or the tenant's embedded lake; object stores without tables have the files' manifest."""
+    """Nessie, any PyIceberg catalog, the tenant's embedded lake, or folders with manifests in an object store."""
     connection = job.target.connection
+    if job.target.connector_type.category == "object_store":
+        return LakeCatalog(kind="files", name=job.target.type, properties=_folders(job, connection))
     for word, make in _KINDS.items():
         if word in connection:
             return make(job, connection)
-    if job.target.connector_type.category == "object_store":
-        return LakeCatalog(kind="pyiceberg", name=job.target.type, properties=_storage(job, connection))
     return LakeCatalog(kind="embedded", path=f"lake/{job.tenant}", properties=_elsewhere(job, connection))
+
+
+def _folders(job: ResolvedJob, connection: Mapping[str, Any]) -> dict[str, str]:
+    """Properties of an object store; the tables of a tenant lie below a folder of its name."""
+    properties = _storage(job, connection)
+    place = properties.get("warehouse", "").rstrip("/")
+    if not place:
+        group, word = ("azure", "container") if job.target.type == "azure_blob" else ("s3", "bucket")
+        raise DativoError(
+            f"{job.path}: the target '{job.target.connector}' does not say where files go; set target.connection.{group}.{word}, "
+            "or target.warehouse"
+        )
+    return {**properties, "warehouse": place if place.rpartition("/")[2] == job.tenant else f"{place}/{job.tenant}"}
 
 
 def _elsewhere(job: ResolvedJob, connection: Mapping[str, Any]) -> dict[str, str]:
@@ -68,8 +91,12 @@ def _storage(job: ResolvedJob, connection: Mapping[str, Any]) -> dict[str, str]:
         properties["warehouse"] = job.target.warehouse
     elif "bucket" in s3:
         properties["warehouse"] = f"s3://{'/'.join(p.strip('/') for p in (s3['bucket'], s3.get('prefix', '')) if p)}"
-    for word in ("gs", "azure"):
-        properties.update({f"{word}.{k}": v for k, v in _texts(connection.get(word) or {}).items()})
+    for scheme, group, words in (("abfs", "azure", AZURE_PROPERTIES), ("gs", "gs", GS_PROPERTIES)):
+        said = _texts(connection.get(group) or {})
+        place = [p.strip("/") for p in (said.pop("container", said.pop("bucket", "")), said.pop("prefix", "")) if p]
+        if place:
+            properties.setdefault("warehouse", f"{scheme}://{'/'.join(place)}")
+        properties |= {words.get(word, word): value for word, value in said.items()}
     return properties
 
 

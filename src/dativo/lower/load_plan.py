@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from dativo.config.write_mode import reads_files, write_mode
+from dativo.config.write_mode import file_format, reads_files, write_mode
 from dativo.lower import lake_catalog, names
-from target_iceberg import load_plan
+from target_iceberg import load_plan, path_pattern
 from target_iceberg.load_plan import Column, LoadPlan, Rejects, StreamPlan
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dativo.config.model.contract import Contract
     from dativo.config.model.resolved import ResolvedJob, SourceObject
+    from target_iceberg.load_plan import FileFormat
 
 FILE_COLUMNS = (
     Column(name="_sdc_source_file", type="string", doc="File that the row came from."),
@@ -114,14 +115,17 @@ def source_digest(job: ResolvedJob) -> str:
 
 def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan:
     contract, target = item.contract, job.target
+    columns = _columns(job, contract)
+    form = cast("FileFormat", file_format(job, contract))
+    pattern = None if form == "parquet" else target.path_pattern or path_pattern.DEFAULTS[form]
     only_one = len(job.source.objects) == 1
     return StreamPlan(
         stream=item.name,
         namespace=namespace(job, contract, shared=shared),
         table=target.table if target.table and only_one else contract.name,
-        columns=_columns(job, contract),
+        columns=columns,
         key=contract.key,
-        rules=contract.rules,
+        rules=contract.rules + (path_pattern.rules(item.name, pattern, columns, contract.key) if pattern else ()),
         write_mode=write_mode(job, contract),
         replace_files=reads_files(job),
         # Of a full refresh nobody knows whether its tap goes on from a bookmark or begins again.
@@ -130,9 +134,11 @@ def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan
         record_metadata=target.add_record_metadata,
         hard_delete=target.hard_delete,
         content_digest=target.content_digest,
-        partition_by=contract.target.partitioning,
+        partition_by=partitioning(job, contract),
         sort_by=contract.target.sort_by,
-        ingest_date=_fills_ingest_date(contract),
+        ingest_date=_fills_ingest_date(job, contract),
+        file_format=form,
+        path_pattern=pattern,
         properties=_properties(job, contract),
         target_file_size_bytes=(target.target_file_size_mb or 128) * MEGABYTE,
         fingerprint=fingerprint(job, item),
@@ -147,15 +153,22 @@ def _columns(job: ResolvedJob, contract: Contract) -> tuple[Column, ...]:
     ours: tuple[Column, ...] = FILE_COLUMNS if reads_files(job) else ()
     if job.target.add_record_metadata:
         ours += load_plan.RECORD_METADATA
-    if _fills_ingest_date(contract):
+    if _fills_ingest_date(job, contract):
         ours += (Column(name=load_plan.INGEST_DATE, type="date", doc="Day (UTC) of the run that loaded the row."),)
     there = set(contract.column_names)
     return (*contract.columns, *(c for c in ours if c.name not in there))
 
 
-def _fills_ingest_date(contract: Contract) -> bool:
+def partitioning(job: ResolvedJob, contract: Contract) -> tuple[str, ...]:
+    """The contract's; Parquet files in an object store lie by day of their run unless it says otherwise."""
+    if contract.target.partitioning or job.target.connector_type.category != "object_store":
+        return contract.target.partitioning
+    return (load_plan.INGEST_DATE,) if file_format(job, contract) == "parquet" else ()
+
+
+def _fills_ingest_date(job: ResolvedJob, contract: Contract) -> bool:
     """Partitioned by a column that no source has."""
-    return load_plan.INGEST_DATE in contract.target.partitioning and load_plan.INGEST_DATE not in contract.column_names
+    return load_plan.INGEST_DATE in partitioning(job, contract) and load_plan.INGEST_DATE not in contract.column_names
 
 
 def _evolution(job: ResolvedJob, contract: Contract) -> load_plan.EvolutionMode:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dativo.config.places import known_tenants, warehouse_problem
+from dativo.config.project import Project
 from dativo.errors import DativoError
 from target_iceberg import load_plan
 
@@ -17,25 +19,31 @@ if TYPE_CHECKING:
     from target_iceberg.load_plan import LakeCatalog, LoadPlan
 
 
-def catalog_here(catalog: LakeCatalog, *, root: Path, variables: Mapping[str, str]) -> LakeCatalog:
-    """The lake catalog with nothing left to look up; the process environment plays no part, so tenants cannot mix.
+def catalog_here(plan: LoadPlan, *, root: Path, variables: Mapping[str, str]) -> LakeCatalog:
+    """The plan's lake catalog with nothing left to look up; the process environment plays no part, so tenants cannot mix.
 
     Raises:
-        DativoError: lists variables without a value.
+        DativoError: lists variables without a value, or what they make of a place is not the tenant's own.
     """
+    catalog = plan.catalog
     try:
-        return msgspec.structs.replace(
-            catalog,
-            path=None if catalog.path is None else str(root / load_plan.expand(catalog.path, variables)),
-            properties={k: load_plan.expand(v, variables) for k, v in catalog.properties.items()},
-        )
+        properties = {k: load_plan.expand(v, variables) for k, v in catalog.properties.items()}
+        path = None if catalog.path is None else str(root / load_plan.expand(catalog.path, variables))
     except load_plan.LoadPlanError as e:
         raise DativoError(str(e), "set them in the environment or below secrets/<tenant>/") from e
+    if catalog.kind in ("embedded", "files") and "warehouse" in properties:
+        tenants = known_tenants(Project(root))
+        if (problem := warehouse_problem(plan.tenant, tenants, properties["warehouse"])) is not None:
+            raise DativoError(
+                f"{plan.tenant}/{plan.job}: the place of the files is not this tenant's: {problem}",
+                "look at the variables in target.connection and target.warehouse",
+            )
+    return msgspec.structs.replace(catalog, path=path, properties=properties)
 
 
 def plan_here(plan: LoadPlan, *, root: Path, variables: Mapping[str, str]) -> LoadPlan:
     """The load plan with such a lake catalog."""
-    return msgspec.structs.replace(plan, catalog=catalog_here(plan.catalog, root=root, variables=variables))
+    return msgspec.structs.replace(plan, catalog=catalog_here(plan, root=root, variables=variables))
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from target_iceberg.table.journal import FOLDER, journal_of, storage_root
 from target_iceberg.table.lake_catalog import lake_errors, load_table, open_catalog, warehouse_of
 from target_iceberg.table.lake_table import FileHealth, LakeTable, SnapshotInfo
 from target_iceberg.table.orphans import Orphans, find_orphans
-from target_iceberg.table.publisher import reset_bookmark
 from target_iceberg.table.receipt import Verification
+from target_iceberg.table.rejects_table import rejects_plan
 from target_iceberg.table.rejects_view import Reject, rejects_of
+from target_iceberg.table.reset import reset_bookmark
 from target_iceberg.table.stage import Lakehouse, address, read_bookmarks, refuse_write_mode
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def clean(plan: LoadPlan, *, older_than_s: float, delete: bool) -> list[Orphans]
         if journal is not None and delete:
             journal.remove_expired()
         wanted = frozenset() if journal is None else frozenset(journal.named_files())
-    for stream in plan.streams:
+    for stream in (s for one in plan.streams for s in (one, rejects_plan(one))):
         with lake_errors(address(stream)):
             found.append(find_orphans(lake, stream, older_than_s=older_than_s, delete=delete, wanted=wanted))
     return [o for o in found if o.paths]

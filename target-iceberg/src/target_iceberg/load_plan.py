@@ -41,6 +41,7 @@ RowRuleKind = Literal[
 ]
 TableRuleKind = Literal["unique", "row_count", "freshness", "metric", "sql"]
 Mask = Literal["null", "hash", "truncate", "redact"]
+FileFormat = Literal["parquet", "csv", "jsonl", "markdown_kv"]
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -140,6 +141,10 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The receipt holds a digest of all rows of the table."""
     properties: dict[str, str] = {}
     target_file_size_bytes: int = 128 << 20
+    file_format: FileFormat = "parquet"
+    """Other than parquet only where the lake is of kind `files`."""
+    path_pattern: str | None = None
+    """Of objects that are not Parquet, below the table's folder: {column}, {doc_id}, {date}, {timestamp}, {run_id}, {part}."""
     fingerprint: str
     """sha256 over tap, connection identity without secrets, object, cursor and filter, hexadecimal."""
     contract: Contract | None = None
@@ -151,9 +156,9 @@ class StreamPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class LakeCatalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where the tables lie."""
 
-    kind: Literal["embedded", "pyiceberg", "nessie"]
+    kind: Literal["embedded", "pyiceberg", "nessie", "files"]
     """embedded: SQLite catalog below `path`, files there too unless `properties` name a warehouse; pyiceberg: `properties` go
-    to pyiceberg.catalog.load_catalog."""
+    to pyiceberg.catalog.load_catalog; files: folders with manifests below the place that `properties` call warehouse."""
     name: str = "dativo"
     path: str | None = None
     """embedded only: project-relative directory with catalog.db and warehouse/, e.g. lake/acme."""

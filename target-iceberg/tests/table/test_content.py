@@ -13,7 +13,7 @@ from target_iceberg.errors import TargetError
 from target_iceberg.load_plan import Column
 from target_iceberg.table import content
 from target_iceberg.table.content import CONTENT_DIGEST, verify_content
-from target_iceberg.table.publisher import reset_bookmark
+from target_iceberg.table.reset import reset_bookmark
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table

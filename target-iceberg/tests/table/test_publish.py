@@ -13,7 +13,7 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 from target_iceberg.errors import RetryableError, TargetError
 from target_iceberg.load_plan import Column
 from target_iceberg.table import publisher
-from target_iceberg.table.publisher import reset_bookmark
+from target_iceberg.table.reset import reset_bookmark
 from target_iceberg.table.stage import open_stage
 
 
@@ -230,3 +230,22 @@ def test_waiting_is_spread_and_ends_at_a_deadline(monkeypatch: pytest.MonkeyPatc
     assert clock[0] <= 60
     assert len({round(p, 6) for p in pauses}) == len(pauses) > 10  # many, and no two writers wait alike
     assert max(pauses) <= 5
+
+
+def test_a_table_that_another_run_makes_while_it_is_looked_at_is_staged_for_as_a_new_one(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = bench.plan(write_mode="upsert")
+    before = type(bench.lake).begin
+
+    def slow_begin(self: Any, *arguments: Any) -> Any:
+        begun = before(self, *arguments)
+        monkeypatch.undo()
+        bench.load(bench.plan(stream="other", write_mode="upsert"), bench.rows([7]))
+        return begun
+
+    monkeypatch.setattr(type(bench.lake), "begin", slow_begin)
+    staged = bench.stage(plan, bench.rows([1]))
+    assert not staged.stage.table_existed
+    bench.publish(staged)
+    assert bench.ids() == [1, 7]

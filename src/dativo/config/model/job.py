@@ -76,6 +76,7 @@ class JobTarget(Authored):
     parquet_target_size_mb: int | None = Field(default=None, ge=1, le=4096)
     markdown_kv_storage: str | Settings | None = None
     file_format: str | None = None
+    path_pattern: str | None = None
     write_mode: Literal["append", "upsert", "replace"] | None = None
     mode: Literal["strict", "merge", "relaxed"] | None = None
     """EvolutionMode; overrides the contract's."""

@@ -109,8 +109,8 @@ class Target:
     connection: dict[str, Any]
     """nessie, s3, catalog (PyIceberg properties), gs, azure; flat {endpoint, bucket, prefix} arrives as s3."""
     target_file_size_mb: int | None
-    markdown_kv_storage: str | None = None
     file_format: str | None = None
+    path_pattern: str | None = None
     write_mode: str | None = None
     evolution: str | None = None
     base_branch: str | None = None

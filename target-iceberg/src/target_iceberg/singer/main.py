@@ -1,4 +1,4 @@
-"""Console entry point of target-iceberg, and its boundary: here errors become messages and exit codes."""
+"""Console entry points of target-iceberg and target-files, and their boundary: here errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -39,12 +39,13 @@ def _planned(arguments: list[str]) -> dict[str, Any] | None:
     return config if is_planned else None
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], program: str) -> int:
     config = _planned(arguments)
     if config is None:
-        from target_iceberg.singer.target import TargetIceberg
+        from target_iceberg.singer.target import TargetFiles, TargetIceberg
 
-        code: Any = TargetIceberg.cli(args=arguments, standalone_mode=False)
+        target = TargetFiles if program == TargetFiles.name else TargetIceberg
+        code: Any = target.cli(args=arguments, standalone_mode=False)
         return 2 if code else 0  # the SDK has said what it did not like
     from target_iceberg.singer.engine import execute
     from target_iceberg.singer.ledger import Ledger, owned_stdout
@@ -56,7 +57,16 @@ def _run(arguments: list[str]) -> int:
 
 
 def main() -> NoReturn:
-    """Run the target and exit."""
+    """Run target-iceberg and exit."""
+    _main("target-iceberg")
+
+
+def main_of_files() -> NoReturn:
+    """Run target-files and exit."""
+    _main("target-files")
+
+
+def _main(program: str) -> NoReturn:
     if (
         sys.platform == "linux"
     ):  # whose pyarrow has it; it keeps a quarter less memory than the default, at the same speed
@@ -66,7 +76,7 @@ def main() -> NoReturn:
         signal.signal(number, _stop)
     code = 2
     try:
-        code = _run(sys.argv[1:])
+        code = _run(sys.argv[1:], program)
     except TargetError as e:
         event("failed", str(e), level="error", failure_class=e.failure_class, retryable=e.retryable)
     except InterruptedRun as e:

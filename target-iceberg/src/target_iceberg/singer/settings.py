@@ -1,4 +1,4 @@
-"""Settings of target-iceberg: as a JSON Schema for `--about` and Meltano, and as a value for the engine."""
+"""Settings of target-iceberg and target-files: as JSON Schemas for `--about` and Meltano, and as a value for the engine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from target_iceberg.errors import TargetError
-from target_iceberg.load_plan import LakeCatalog, ViolationMode
+from target_iceberg.load_plan import INGEST_DATE, FileFormat, LakeCatalog, ViolationMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +112,44 @@ CONFIG: dict[str, Any] = {
         },
     },
 }
-"""JSON Schema of the settings."""
+"""JSON Schema of the settings of target-iceberg."""
+
+_ONLY_ICEBERG = ("catalog", "catalog_name")
+FILES_CONFIG: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "load_plan": CONFIG["properties"]["load_plan"],
+        "path": {
+            "type": ["string", "null"],
+            "title": "Place",
+            "description": "Where the folders of the tables lie: s3://bucket/prefix, abfs://container/prefix, gs://bucket/prefix, "
+            "or a directory. Needed unless there is a load plan.",
+        },
+        "storage": {
+            "type": ["object", "null"],
+            "title": "Object store",
+            "additionalProperties": True,
+            "description": "PyIceberg's properties of the store, for example s3.endpoint, s3.region, adls.account-name. Credentials "
+            "are better left to the store's own environment variables (AWS_ACCESS_KEY_ID, AZURE_STORAGE_ACCOUNT_KEY).",
+        },
+        "file_format": {
+            "type": ["string", "null"],
+            "title": "Format",
+            "default": "parquet",
+            "enum": ["parquet", "csv", "jsonl", "markdown_kv", None],
+            "description": "What the objects are. All but parquet can only be added to, replaced as a whole, or, with a column in "
+            "path_pattern, replaced record by record.",
+        },
+        "path_pattern": {
+            "type": ["string", "null"],
+            "title": "Path pattern",
+            "description": "Path of an object that is not Parquet, below the folder of its table: {column}, {doc_id} (that column, or "
+            "the key), {date}, {timestamp}, {run_id}, {part}.",
+        },
+        **{k: v for k, v in CONFIG["properties"].items() if k not in ("load_plan", *_ONLY_ICEBERG)},
+    },
+}
+"""JSON Schema of the settings of target-files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +168,8 @@ class Settings:
     publish_every_s: float | None
     partition_by: Choice
     sort_by: Choice
+    file_format: FileFormat = "parquet"
+    path_pattern: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,8 +184,10 @@ class Choice:
         return self.for_all if self.by_stream is None else self.by_stream.get(stream, ())
 
 
-def from_config(config: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
-    """Read a Singer configuration that fits CONFIG.
+def from_config(
+    config: Mapping[str, Any], environ: Mapping[str, str] | None = None, program: str = "target-iceberg"
+) -> Settings:
+    """Read a Singer configuration that fits CONFIG, or FILES_CONFIG.
 
     Raises:
         TargetError: values that contradict each other; all of them are named.
@@ -164,9 +205,14 @@ def from_config(config: Mapping[str, Any], environ: Mapping[str, str] | None = N
         )
     if method == "append-only" and config.get("hard_delete"):
         problems.append("hard_delete: a row that was appended cannot be found again; use load_method upsert")
-    catalog = _catalog(config, os.environ if environ is None else environ, problems)
+    if program == "target-files":
+        catalog = _folders(config, problems)
+    else:
+        catalog = _catalog(config, os.environ if environ is None else environ, problems)
     if problems:
-        raise TargetError("settings of target-iceberg: " + "; ".join(problems), "configuration")
+        raise TargetError(f"settings of {program}: " + "; ".join(problems), "configuration")
+    file_format: FileFormat = config.get("file_format") or "parquet"
+    lies_by_day = program == "target-files" and file_format == "parquet"
     return Settings(
         load_plan=config.get("load_plan") or None,
         catalog=catalog,
@@ -178,8 +224,10 @@ def from_config(config: Mapping[str, Any], environ: Mapping[str, str] | None = N
         hard_delete=bool(config.get("hard_delete")),
         add_record_metadata=bool(config.get("add_record_metadata")),
         publish_every_s=every_s,
-        partition_by=_choice(config.get("partition_by")),
+        partition_by=_choice(config.get("partition_by") or ([INGEST_DATE] if lies_by_day else None)),
         sort_by=_choice(config.get("sort_by")),
+        file_format=file_format,
+        path_pattern=config.get("path_pattern"),
     )
 
 
@@ -187,6 +235,22 @@ def _choice(value: Any) -> Choice:
     if isinstance(value, dict):
         return Choice(by_stream={stream: tuple(expressions) for stream, expressions in value.items()})
     return Choice(tuple(value or ()))
+
+
+def _folders(config: Mapping[str, Any], problems: list[str]) -> LakeCatalog:
+    path, pattern = config.get("path"), config.get("path_pattern")
+    if not path and not config.get("load_plan"):
+        problems.append("path: say where the tables' folders lie, for example s3://bucket/prefix")
+    if pattern and (config.get("file_format") or "parquet") == "parquet":
+        problems.append("path_pattern: Parquet files lie by partition; use partition_by, or another file_format")
+    return LakeCatalog(
+        kind="files", name="files", properties={**_texts(config.get("storage") or {}), "warehouse": path or ""}
+    )
+
+
+def _texts(properties: Mapping[str, Any]) -> dict[str, str]:
+    """PyIceberg takes text only: true becomes "true"."""
+    return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in properties.items()}
 
 
 def _catalog(config: Mapping[str, Any], environ: Mapping[str, str], problems: list[str]) -> LakeCatalog:
@@ -199,6 +263,5 @@ def _catalog(config: Mapping[str, Any], environ: Mapping[str, str], problems: li
             )
         name = next(iter(named), None)
     if properties or name:
-        texts = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in (properties or {}).items()}
-        return LakeCatalog(kind="pyiceberg", name=name or "dativo", properties=texts)
+        return LakeCatalog(kind="pyiceberg", name=name or "dativo", properties=_texts(properties or {}))
     return LakeCatalog(kind="embedded", path=DEFAULT_LAKE)

@@ -296,9 +296,11 @@ class StreamSink:
                 self.stage.table.io.delete(f.data_file.file_path)
 
     def clean_up(self) -> None:
-        """Delete what a publish leaves behind: keys of deleted rows, and files of which sorted ones were made."""
+        """Delete what a publish leaves behind: keys of deleted rows, and files of which others were made."""
         self._tombstones.abort(self._known_elsewhere)
-        if self._sorted:
+        if self.plan.file_format != "parquet":
+            self.discard()
+        elif self._sorted:
             for w in self._writers:
                 w.abort(self._known_elsewhere)
 

@@ -1,4 +1,4 @@
-"""target-iceberg as the Singer SDK knows it: settings, `--about`, standard tests, around our own engine.
+"""target-iceberg and target-files as the Singer SDK knows them: settings, `--about`, standard tests, around our own engine.
 
 The engine plugs into the SDK's message reader, the seam that replaces the reading of messages as a whole.
 """
@@ -33,7 +33,7 @@ class _EngineReader(GenericSingerReader[bytes]):
         callbacks: dict[str, Callable[[dict[str, Any]], None]],  # noqa: ARG002  the SDK's sinks are not used
     ) -> Counter[str]:
         logging.getLogger("pyiceberg").setLevel(logging.WARNING)  # it tells of each file system that it opens
-        settings = target_settings.from_config(self.target.config)
+        settings = target_settings.from_config(self.target.config, program=self.target.name)
         with owned_stdout() as out:
             counts = execute(settings, file_input or self.default_input, Ledger(out))
         names = {"records": SingerMessageType.RECORD, "schemas": SingerMessageType.SCHEMA}
@@ -68,3 +68,10 @@ class TargetIceberg(Target):
     def _handle_termination(self, signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG002  signal's signature
         """Stop without publishing; the SDK's own handler would drain."""
         raise InterruptedRun(signum)
+
+
+class TargetFiles(TargetIceberg):
+    """Singer target for files in an object store."""
+
+    name = "target-files"
+    config_jsonschema = target_settings.FILES_CONFIG

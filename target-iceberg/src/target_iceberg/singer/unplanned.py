@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_iceberg import path_pattern
 from target_iceberg.errors import TargetError
 from target_iceberg.load_plan import INGEST_DATE, RECORD_METADATA, Column, StreamPlan
 from target_iceberg.schema_rules import rules_of
@@ -48,8 +49,12 @@ def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, .
     has_date = INGEST_DATE in defaults.partition_by.of(stream) and INGEST_DATE not in properties
     if has_date:
         columns += (Column(name=INGEST_DATE, type="date"),)
+    pattern = _pattern(stream, defaults, columns, key)
+    if pattern is not None:
+        rules += path_pattern.rules(stream, pattern, columns, key)
     method = defaults.load_method or ("upsert" if key else "append-only")
-    if method == "upsert" and not key:
+    per_record = pattern is None or path_pattern.is_per_record(pattern, columns, key)
+    if method == "upsert" and not (key and per_record):
         method = "append-only"
     # Nessie and URIs give these characters a meaning of their own in a table name.
     table = re.sub(r"[@#?:%/\\\x00-\x1f]", "_", defaults.table_template.replace("{stream}", stream))
@@ -69,10 +74,26 @@ def plan_without_contract(stream: str, schema: dict[str, Any], key: tuple[str, .
         hard_delete=defaults.hard_delete,
         ingest_date=has_date,
         target_file_size_bytes=defaults.target_file_size_bytes,
+        file_format=defaults.file_format,
+        path_pattern=pattern,
         adopt=True,
         at_least_once=True,
         fingerprint=hashlib.sha256(stream.encode()).hexdigest(),
     )
+
+
+def _pattern(stream: str, defaults: Settings, columns: tuple[Column, ...], key: tuple[str, ...]) -> str | None:
+    """Where the objects of a stream go, if they are no Parquet files.
+
+    Raises:
+        TargetError: the pattern does not fit the stream.
+    """
+    if defaults.file_format == "parquet":
+        return None
+    pattern = defaults.path_pattern or path_pattern.DEFAULTS[defaults.file_format]
+    if found := path_pattern.problems(pattern, columns, key):
+        raise TargetError(f"stream {stream}: path_pattern {pattern!r}: {'; '.join(found)}", "configuration")
+    return pattern
 
 
 def with_announced_fields(plan: StreamPlan, schema: Mapping[str, Any]) -> StreamPlan:

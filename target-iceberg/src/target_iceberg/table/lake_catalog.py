@@ -179,6 +179,8 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
     """
     if catalog.kind == "nessie":
         return _on_nessie(catalog, create=create)
+    if catalog.kind == "files":
+        return _folders(catalog)
     if catalog.kind == "pyiceberg":
         where = f"lake catalog {catalog.name}"
         with lake_errors(where), settings_errors(where):
@@ -190,6 +192,21 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
         if create:
             _writable(directory)
         return _embedded(catalog, directory)
+
+
+def _folders(catalog: LakeCatalog) -> Catalog:
+    from target_iceberg.table.files_catalog import FilesCatalog
+    from target_iceberg.table.object_store import with_azure_account
+
+    properties = {k: expand(v) for k, v in catalog.properties.items()}
+    warehouse = properties.get("warehouse", "")
+    where = f"files in {warehouse}"
+    with lake_errors(where), settings_errors(where):
+        if "://" not in warehouse:  # a directory of the project
+            place = Path(warehouse)
+            properties["warehouse"] = f"file://{place if place.is_absolute() else project_root().resolve() / place}"
+        properties = with_azure_account(properties)
+        return FilesCatalog(catalog.name, **{"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO", **properties})
 
 
 def _on_nessie(settings: LakeCatalog, *, create: bool) -> Catalog | None:

@@ -10,7 +10,6 @@ import pyarrow.fs as pafs
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from target_iceberg.errors import TargetError
-from target_iceberg.table.lake_catalog import embedded_location
 from target_iceberg.table.stage import address
 
 if TYPE_CHECKING:
@@ -44,36 +43,41 @@ def find_orphans(
         delete: delete them; otherwise they are only listed.
         wanted: locations of files that a run may still publish.
 
-    Only for embedded lakes, whose directory has one owner: elsewhere a branch or tag of the catalog may refer to a file.
+    Only where one catalog alone knows the files: elsewhere a branch, a tag or another catalog may refer to one.
 
     Raises:
-        TargetError: the catalog is not embedded.
+        TargetError: others may refer to the files.
+        OSError: the store does not answer, or refuses.
     """
-    if lake.settings.kind != "embedded" or "warehouse" in lake.settings.properties:
+    if lake.settings.kind not in ("embedded", "files"):
         raise TargetError(
-            f"{address(plan)}: cleaning is only for embedded lakes; use the catalog's own garbage collection", "refused"
+            f"{address(plan)}: cleaning is only for embedded lakes and for folders of files; use the catalog's own garbage "
+            "collection",
+            "refused",
         )
-    table = lake.load(plan)
-    directory = embedded_location(lake.settings).joinpath("warehouse", *plan.namespace, plan.table)
-    if not directory.is_dir():
-        return Orphans(address(plan), [], 0, delete)
-    local = pafs.LocalFileSystem()
+    location = lake.location(plan)
+    scheme, netloc, path = PyArrowFileIO.parse_location(location)
+    store = PyArrowFileIO(dict(lake.catalog.properties)).fs_by_scheme(scheme, netloc)
     before = dt.datetime.now(tz=dt.timezone.utc) - dt.timedelta(seconds=older_than_s)
+    listed = store.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True))
+    old = [f for f in listed if f.type == pafs.FileType.File and f.mtime < before]
+    if not old:
+        return Orphans(address(plan), [], 0, delete)
+    table = lake.load(plan)
     referenced = set() if table is None else _referenced(table)
+    if lake.settings.kind == "files":
+        catalog: Any = lake.catalog
+        referenced |= {f"{path}/{p}" for p in catalog.named_paths(plan.table)}
     referenced |= {PyArrowFileIO.parse_location(p)[2] for p in wanted}
-    found = [
-        f
-        for f in local.get_file_info(pafs.FileSelector(str(directory), recursive=True))
-        if f.type == pafs.FileType.File and f.mtime < before and f.path not in referenced
-    ]
+    found = [f for f in old if f.path not in referenced]
     if delete:
         for f in found:
-            local.delete_file(f.path)
+            store.delete_file(f.path)
     return Orphans(address(plan), sorted(f.path for f in found), sum(f.size for f in found), delete)
 
 
 def _referenced(table: Table) -> set[str]:
-    """Local paths of everything that the table's metadata names, in any snapshot."""
+    """Paths of everything that the table's metadata names, in any snapshot."""
     metadata: Any = table.metadata
     paths = {table.metadata_location, *(m.metadata_file for m in metadata.metadata_log)}
     for snapshot in metadata.snapshots:

@@ -11,15 +11,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
 
 from target_iceberg.errors import RetryableError, TargetError
 from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.bookmark import Bookmark
-from target_iceberg.table.content import CONTENT_DIGEST, content_of, digest_after
+from target_iceberg.table.content import CONTENT_DIGEST, digest_after
 from target_iceberg.table.deletes import KeyIndex, Positions, existing_rows, write_position_deletes
 from target_iceberg.table.lake_catalog import UNKNOWN_OUTCOME, catalog_error, ensure_namespace, lake_errors
 from target_iceberg.table.receipt import FILES_DIGEST, files_digest
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table, Transaction
 
     from target_iceberg.load_plan import StreamPlan
+    from target_iceberg.table.files_catalog import ObjectEntry
     from target_iceberg.table.stage import Lakehouse, Stage
     from target_iceberg.table.writer import StagedFile
 
@@ -61,6 +61,8 @@ class StreamPublish:
     """Keys of rows that the source has deleted; rows of the table that have them go."""
     activated: int | None = None
     """Rows of earlier versions of the source's table go, or are marked as deleted unless the plan says hard_delete."""
+    objects: list[ObjectEntry] | None = None
+    """What the rows have become where a table is a folder of other objects than Parquet."""
     also_delete: Callable[[Table], Positions] | None = None
     """Further live rows to take away, looked up in the table as it stands at the attempt."""
 
@@ -243,11 +245,13 @@ class _Attempt:
         )
         marks = {s.plan.stream: self._next_bookmark(s, delta) for s in self._streams}
         added = [*(f for s in self._streams for f in s.files), *self._marked]
-        summary[FILES_DIGEST] = files_digest(f.sha256 for f in added)
         if self._plan.content_digest:
             before, schema = None if replace else self._table, transaction.table_metadata.schema()
             io, files = staged_table(transaction).io, [f.data_file for f in added]
             summary[CONTENT_DIGEST] = str(digest_after(before, schema, io, files, Positions(unwanted), existing))
+        if self._lake.settings.kind == "files":
+            added, positions = self._as_objects(transaction, delta, added, existing), Positions()
+        summary[FILES_DIGEST] = files_digest(f.sha256 for f in added)
         for s in self._streams:
             key = f"{self._lake.tenant}.{self._lake.job}.{s.plan.stream}"
             summary[bookmarks.SUMMARY_PREFIX + key] = bookmarks.encode(marks[s.plan.stream])
@@ -265,6 +269,22 @@ class _Attempt:
         transaction.commit_transaction()
         passing("after_commit")
         return Published(delta.snapshot_id, rows_replaced, marks)
+
+    def _as_objects(
+        self, transaction: Transaction, delta: RowDelta, added: list[StagedFile], existing: Positions
+    ) -> list[StagedFile]:
+        """Files that the snapshot adds where a table is a folder, without position deletes."""
+        from target_iceberg.table.folder import announce_objects
+
+        catalog: Any = self._lake.catalog
+        kept, removed = announce_objects(
+            catalog, transaction, self._streams, added, existing, self._commit_id, self._run_id
+        )
+        there = {f.data_file.file_path for f in added}
+        self._written_paths += [path for f in kept if (path := f.data_file.file_path) not in there]
+        for path in removed:
+            delta.remove(path)
+        return kept
 
     def _existing(self, s: StreamPublish, table: Table, transaction: Transaction) -> list[tuple[DataFile, np.ndarray]]:
         """Rows of the table that a stream takes away."""
@@ -341,40 +361,3 @@ class _Attempt:
             for stream, b in marks.items()
         }
         return {**wanted, **names}
-
-
-def reset_bookmark(lake: Lakehouse, plan: StreamPlan, commit_id: str, run_id: str) -> Bookmark | None:
-    """Forget where a stream stands; the change carries an empty snapshot like every other. None: there was nothing.
-
-    Raises:
-        RetryableError: other writers kept committing.
-    """
-    backoff = Backoff()
-    while True:
-        table = lake.load(plan)
-        if table is None or (now := lake.bookmark(table.metadata, plan.stream)) is None:
-            return None
-        try:
-            with table.transaction() as transaction:
-                summary = {"dativo.run-id": run_id, "dativo.reset": plan.stream, **content_of(table)}
-                delta = RowDelta(transaction, table.io, replace_all=False, overwrite=False, snapshot_properties=summary)
-                after = msgspec.structs.replace(
-                    now,
-                    n=now.n + 1,
-                    commit_id=commit_id,
-                    run_id=run_id,
-                    state=None,
-                    snapshot_id=delta.snapshot_id,
-                    sequence_number=delta.sequence_number,
-                )
-                text = bookmarks.encode(after)
-                summary[bookmarks.SUMMARY_PREFIX + f"{lake.tenant}.{lake.job}.{plan.stream}"] = text
-                transaction.set_properties({bookmarks.property_name(lake.tenant, lake.job, plan.stream): text})
-                delta.commit()
-        except (CommitFailedException, NoSuchTableError) as e:
-            if not backoff.wait():
-                raise RetryableError(
-                    f"{address(plan)}: other writers kept committing ({e}); run again", "conflict"
-                ) from e
-        else:
-            return after

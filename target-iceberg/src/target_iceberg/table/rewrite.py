@@ -57,7 +57,7 @@ def rewritten(table: Table, schema: Schema, file: StagedFile, name: str) -> Stag
         name: begins the new file's name.
     """
     old = file.data_file
-    writer = DataFileWriter(table, schema, UNPARTITIONED_PARTITION_SPEC, ONE_FILE, name)
+    writer = DataFileWriter(table, schema, UNPARTITIONED_PARTITION_SPEC, ONE_FILE, beside(table, old.file_path, name))
     names = dict(
         zip(file_arrow_schema(sanitize_column_names(schema)).names, (f.name for f in schema.fields), strict=True)
     )
@@ -67,12 +67,19 @@ def rewritten(table: Table, schema: Schema, file: StagedFile, name: str) -> Stag
             known = [n for n in rows.column_names if n in names]
             writer.write(rows.select(known).rename_columns([names[n] for n in known]))
     (new,) = writer.close()
-    return dataclasses.replace(placed_as(new, file, file.data_file.sort_order_id), segments=file.segments)
+    return dataclasses.replace(placed_as(new, old, old.sort_order_id), segments=file.segments)
 
 
-def placed_as(new: StagedFile, old: StagedFile, sort_order_id: int | None = None) -> StagedFile:
+def beside(table: Table, path: str, name: str) -> str:
+    """Beginning of the name of a file that is to lie in the folder of another one: a partition has a folder of its own."""
+    data = table.location_provider().new_data_location("")
+    folder = path.rpartition("/")[0]
+    return f"{folder.removeprefix(data)}/{name}" if folder.startswith(data) and folder != data else name
+
+
+def placed_as(new: StagedFile, place: DataFile, sort_order_id: int | None = None) -> StagedFile:
     """A file that was written without regard to partitions, in the partition of the one whose rows it has."""
-    made, place = new.data_file, old.data_file
+    made = new.data_file
     placed = data_file(
         made.file_path,
         made.file_size_in_bytes,

@@ -35,7 +35,7 @@ class _DeleteManifestWriter(ManifestWriterV2):
 
 
 class RowDelta(_FastAppendFiles):
-    """Adds data files and position delete files, or replaces all files, in one snapshot.
+    """Adds data files and position delete files, removes data files, or replaces all files, in one snapshot.
 
     Args:
         transaction: of the table, at the head that the deletes were computed on.
@@ -60,6 +60,7 @@ class RowDelta(_FastAppendFiles):
         )
         self._replace_all = replace_all
         self._position_deletes: list[DataFile] = []
+        self._removed: set[str] = set()
 
     @property
     def sequence_number(self) -> int:
@@ -70,25 +71,45 @@ class RowDelta(_FastAppendFiles):
         """Add a delete file; its spec and partition are those of the data files that it covers."""
         self._position_deletes.append(file)
 
+    def remove(self, path: str) -> None:
+        """Let a data file be part of the table no longer; others have those of its rows that stay."""
+        self._removed.add(path)
+
     def _existing_manifests(self) -> list[ManifestFile]:
-        if self._replace_all:
-            return []
         head = self._head()
+        if self._replace_all or head is None:
+            return []
         # The fast append of PyIceberg drops manifests without live entries; a delete manifest always counts as live.
-        return (
-            []
-            if head is None
-            else [
-                m
-                for m in head.manifests(io=self._io)
-                if m.content == ManifestContent.DELETES or m.has_added_files() or m.has_existing_files()
-            ]
-        )
+        living = [
+            m
+            for m in head.manifests(io=self._io)
+            if m.content == ManifestContent.DELETES or m.has_added_files() or m.has_existing_files()
+        ]
+        if not self._removed:
+            return living
+        return [m for old in living for m in self._without_removed(old)]
+
+    def _without_removed(self, manifest: ManifestFile) -> list[ManifestFile]:
+        """A manifest as it is if it names none of the removed files, else one of its others, if there are any."""
+        if manifest.content == ManifestContent.DELETES:
+            return [manifest]
+        entries = manifest.fetch_manifest_entry(io=self._io, discard_deleted=True)
+        kept = [e for e in entries if e.data_file.file_path not in self._removed]
+        if len(kept) == len(entries):
+            return [manifest]
+        if not kept:
+            return []
+        with self.new_manifest_writer(self.spec(manifest.partition_spec_id)) as writer:
+            for entry in kept:
+                writer.add_entry(self._as(ManifestEntryStatus.EXISTING, entry))
+        return [writer.to_manifest_file()]
 
     def _deleted_entries(self) -> list[ManifestEntry]:
         head = self._head()
-        if not self._replace_all or head is None:
+        if head is None:
             return []
+        if not self._replace_all:
+            return self._removed_entries(head)
         live = [
             (m.content, e)
             for m in head.manifests(io=self._io)
@@ -96,15 +117,28 @@ class RowDelta(_FastAppendFiles):
         ]
         # Delete files go with the data they cover: counted in the summary, but they need no entry of their own.
         self._deleted_data_files = {e.data_file for _, e in live}
-        return [self._as_deleted(e) for content, e in live if content == ManifestContent.DATA]
+        return [self._as(ManifestEntryStatus.DELETED, e) for content, e in live if content == ManifestContent.DATA]
+
+    def _removed_entries(self, head: Any) -> list[ManifestEntry]:
+        if not self._removed:
+            return []
+        gone = [
+            e
+            for m in head.manifests(io=self._io)
+            if m.content == ManifestContent.DATA
+            for e in m.fetch_manifest_entry(io=self._io, discard_deleted=True)
+            if e.data_file.file_path in self._removed
+        ]
+        self._deleted_data_files = {e.data_file for e in gone}
+        return [self._as(ManifestEntryStatus.DELETED, e) for e in gone]
 
     def _build_delete_files_partition_predicate(self) -> None:
         """Nothing to prune: a replace drops all files whatever their partition."""
 
-    def _as_deleted(self, entry: ManifestEntry) -> ManifestEntry:
+    def _as(self, status: ManifestEntryStatus, entry: ManifestEntry) -> ManifestEntry:
         return ManifestEntry.from_args(
-            status=ManifestEntryStatus.DELETED,
-            snapshot_id=self._snapshot_id,
+            status=status,
+            snapshot_id=self._snapshot_id if status == ManifestEntryStatus.DELETED else entry.snapshot_id,
             sequence_number=entry.sequence_number,
             file_sequence_number=entry.file_sequence_number,
             data_file=entry.data_file,

@@ -20,7 +20,7 @@ from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, NullOrder, SortDirectio
 from pyiceberg.transforms import IdentityTransform
 
 from target_iceberg.errors import TargetError
-from target_iceberg.table.rewrite import ONE_FILE, placed_as
+from target_iceberg.table.rewrite import ONE_FILE, beside, placed_as
 from target_iceberg.table.writer import DataFileWriter
 
 if TYPE_CHECKING:
@@ -87,11 +87,12 @@ def sorted_file(
         unwanted: positions of rows to leave out.
         name: begins the new file's name.
     """
-    writer = DataFileWriter(table, schema, UNPARTITIONED_PARTITION_SPEC, ONE_FILE, name)
+    path = file.data_file.file_path
+    writer = DataFileWriter(table, schema, UNPARTITIONED_PARTITION_SPEC, ONE_FILE, beside(table, path, name))
     columns = [(writer.file_columns[c], descending) for c, descending in sort_columns(sort_by)]
     names = {in_file: c for c, in_file in writer.file_columns.items()}
     with tempfile.TemporaryDirectory(prefix="dativo-sort-") as directory:
-        with table.io.new_input(file.data_file.file_path).open() as stream, pq.ParquetFile(stream) as parquet:
+        with table.io.new_input(path).open() as stream, pq.ParquetFile(stream) as parquet:
             runs = [_mapped(path) for path in _sorted_runs(parquet, columns, unwanted, Path(directory))]
         for rows in _merged(runs, columns):
             writer.write(rows.rename_columns([names[n] for n in rows.column_names]))
@@ -100,7 +101,7 @@ def sorted_file(
     if not made:
         return None
     return dataclasses.replace(
-        placed_as(made[0], file, sort_order_id), segments=((0, int(made[0].data_file.record_count)),)
+        placed_as(made[0], file.data_file, sort_order_id), segments=((0, int(made[0].data_file.record_count)),)
     )
 
 

@@ -58,12 +58,11 @@ class Lakehouse:
         if table is not None:
             return begin_change(table)
         schema = iceberg_schema(plan.columns, plan.key)
-        location = None
-        if self.settings.kind == "embedded":
-            location = "/".join((warehouse_of(self.settings), *plan.namespace, plan.table))
-        elif self.settings.kind != "nessie":  # which wants it when the table is committed, on the branch of the run
+        location = self.location(plan) if self.settings.kind in ("embedded", "files") else None
+        layout = folder_layout(location, plan) if location and self.settings.kind == "files" else {}
+        if self.settings.kind == "pyiceberg":  # Nessie wants it when the table is committed, on the branch of the run
             ensure_namespace(self.catalog, plan.namespace)
-        spec, properties = partition_spec(schema, plan.partition_by), {**plan.properties, **BASE_PROPERTIES}
+        spec, properties = partition_spec(schema, plan.partition_by), {**plan.properties, **BASE_PROPERTIES, **layout}
         identifier = (*plan.namespace, plan.table)
         order = sort_order(schema, plan.sort_by)
         with settings_errors(address(plan)):
@@ -71,11 +70,25 @@ class Lakehouse:
             staged_table(begun).io.new_output(f"{staged_table(begun).location()}/data")  # is there such a file system?
         return begun
 
+    def location(self, plan: StreamPlan) -> str:
+        """Where a table of an embedded lake or of kind `files` lies, whether or not it exists."""
+        if self.settings.kind == "files":
+            catalog: Any = self.catalog
+            return str(catalog.location(plan.table))
+        return "/".join((warehouse_of(self.settings), *plan.namespace, plan.table))
+
     def bookmark(self, metadata: TableMetadata, stream: str) -> Bookmark | None:
         """The bookmark of one of the job's streams that is in force in a table."""
         if self.settings.kind == "nessie":  # whose branches take properties with them, and show one snapshot only
             return bookmarks.held(metadata, self.tenant, self.job, stream)
         return bookmarks.read(metadata, self.tenant, self.job, stream)
+
+
+def folder_layout(location: str, plan: StreamPlan) -> dict[str, str]:
+    """Properties of a table in a lake of kind `files` that say where its files go."""
+    # Staged rows that become other objects are never part of the table.
+    data = location if plan.file_format == "parquet" else f"{location}/_staged"
+    return {"write.data.path": data, "write.metadata.path": f"{location}/_metadata"}
 
 
 @dataclass
@@ -118,9 +131,8 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
     """
     plan = steps[-1]
     with lake_errors(address(plan)):
-        transaction = _begin(lake, steps[0])
+        transaction, existed = _begin(lake, steps[0])
         metadata: Any = transaction.table_metadata
-        existed = lake.load(plan) is not None
         start = lake.bookmark(metadata, plan.stream) if existed else None
         changes: list[str] = []
         if existed:
@@ -142,11 +154,14 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
         )
 
 
-def _begin(lake: Lakehouse, plan: StreamPlan) -> Transaction:
+def _begin(lake: Lakehouse, plan: StreamPlan) -> tuple[Transaction, bool]:
+    """A transaction, and whether its table existed when it was looked at; another run may be making it."""
+    table = lake.load(plan)
     try:
-        return lake.begin(plan, lake.load(plan))
-    except TableAlreadyExistsError:  # another run has made it between the two calls
-        return lake.begin(plan, lake.load(plan))
+        return lake.begin(plan, table), table is not None
+    except TableAlreadyExistsError:  # between the two calls
+        table = lake.load(plan)
+        return lake.begin(plan, table), table is not None
 
 
 def refuse_write_mode(lake: Lakehouse, plan: StreamPlan, metadata: TableMetadata, start: Bookmark | None) -> None:

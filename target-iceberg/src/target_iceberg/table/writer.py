@@ -140,8 +140,8 @@ class DataFileWriter:
 
     @property
     def file_columns(self) -> dict[str, str]:
-        """Column -> its name in the files, where Avro's restrictions change it."""
-        return dict(zip(self._names, self._arrow_schema.names, strict=True))
+        """Column -> its name in the files."""
+        return file_columns(self.schema)
 
     @property
     def bytes_on_disk(self) -> int:
@@ -317,6 +317,12 @@ class DataFileWriter:
                 sha256=o.stream.sha256,
             )
         )
+
+
+def file_columns(schema: Schema) -> dict[str, str]:
+    """Column -> its name in the files of a schema, where Avro's restrictions change it."""
+    names = (f.name for f in sanitize_column_names(schema).fields)
+    return dict(zip((f.name for f in schema.fields), names, strict=True))
 
 
 def data_file(
