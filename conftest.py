@@ -60,6 +60,27 @@ def servers() -> Any:
         pytest.skip(str(e))
 
 
+@pytest.fixture(scope="module")
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Starts a Nessie and an S3 server that nobody else uses, to be killed, or set up otherwise."""
+    module, started = _services("servers"), []
+
+    def start(settings: dict[str, str] | None = None) -> Any:
+        stack = module.Stack(tmp_path_factory.mktemp("stack"), settings)
+        started.append(stack)
+        try:
+            stack.start()
+        except module.ServicesError as e:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(str(e))
+        return stack
+
+    yield start
+    for stack in started:
+        stack.stop()
+
+
 @pytest.fixture(scope="session")
 def moto() -> Iterator[Any]:
     """An S3 server of another code base; without it a test is skipped, or fails where CI=true."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2] / ".services"
 JARS, RUN = ROOT / "jars", ROOT / "run"
@@ -109,71 +109,129 @@ def stop(owner: str | None = None) -> bool:
 
 
 def _start(owner: str) -> Servers:
-    java = find_java()
-    for artifact in (NESSIE, S3PROXY):
-        _fetch(artifact)
-    shutil.rmtree(RUN / "s3", ignore_errors=True)
-    shutil.rmtree(RUN / "nessie", ignore_errors=True)
-    (RUN / "s3" / BUCKET).mkdir(parents=True)  # a bucket is a directory of the file system that S3Proxy serves
-    s3, nessie, management = _free_ports(3)
-    found = Servers(nessie=f"http://127.0.0.1:{nessie}", s3=f"http://127.0.0.1:{s3}", owner=owner)
+    stack = Stack(RUN)
     try:
-        _write_settings(s3, nessie, management)
-        proxy = [
-            java,
-            "-Xmx256m",
-            *JVM,
-            "-jar",
-            str(JARS / S3PROXY.file),
-            "--properties",
-            str(RUN / "s3proxy.properties"),
-        ]
-        found.pids["s3proxy"] = _spawn("s3proxy", proxy, {})
-        settings = {"SMALLRYE_CONFIG_LOCATIONS": str(RUN / "nessie.properties")}
-        found.pids["nessie"] = _spawn("nessie", [java, "-Xmx512m", *JVM, "-jar", str(JARS / NESSIE.file)], settings)
+        found = stack.start()
+        found.owner = owner
         STATE.write_text(json.dumps(asdict(found)))
-        # Not ready until its warehouse answers, so this says that both are.
-        _wait_until_ready(f"http://127.0.0.1:{management}/q/health/ready", found)
     except BaseException:
-        _stop(found)
+        stack.stop()
         raise
     return found
 
 
-def _write_settings(s3: int, nessie: int, management: int) -> None:
-    endpoint = f"http://127.0.0.1:{s3}"
-    proxy = {
-        "s3proxy.endpoint": endpoint,
-        "s3proxy.authorization": "aws-v4",
-        "s3proxy.identity": ACCESS_KEY,
-        "s3proxy.credential": SECRET_KEY,
-        "jclouds.provider": "filesystem-nio2",
-        "jclouds.identity": "local",
-        "jclouds.credential": "local",
-        "jclouds.filesystem.basedir": str(RUN / "s3"),
-    }
-    options = "nessie.catalog.service.s3.default-options"
-    server = {
-        "quarkus.http.host": "127.0.0.1",
-        "quarkus.http.port": str(nessie),
-        "quarkus.management.host": "127.0.0.1",
-        "quarkus.management.port": str(management),
-        "nessie.version.store.type": "ROCKSDB",
-        "nessie.version.store.persist.rocks.database-path": str(RUN / "nessie"),
-        "nessie.catalog.default-warehouse": BUCKET,
-        f"nessie.catalog.warehouses.{BUCKET}.location": f"s3://{BUCKET}/wh",
-        f"{options}.region": "us-east-1",
-        f"{options}.endpoint": endpoint,
-        f"{options}.path-style-access": "true",
-        f"{options}.auth-type": "STATIC",
-        f"{options}.access-key": "urn:nessie-secret:quarkus:test-secrets.s3",
-        f"{options}.request-signing-enabled": "false",
-        "test-secrets.s3.name": ACCESS_KEY,
-        "test-secrets.s3.secret": SECRET_KEY,
-    }
-    for name, settings in (("s3proxy", proxy), ("nessie", server)):
-        text = "".join(f"{k}={v}\n" for k, v in settings.items())
-        (RUN / f"{name}.properties").write_text(text)
+class Stack:
+    """One Nessie and its S3 server, with everything that they keep below a directory.
+
+    Args:
+        run: the directory.
+        settings: further settings of Nessie.
+    """
+
+    def __init__(self, run: Path, settings: dict[str, str] | None = None) -> None:
+        self.run, self._settings = run, settings or {}
+        s3, self._nessie, self._management = _free_ports(3)
+        self._s3 = f"http://127.0.0.1:{s3}"
+        self.servers = Servers(nessie=f"http://127.0.0.1:{self._nessie}", s3=self._s3)
+
+    def start(self) -> Servers:
+        """Both, with nothing in them.
+
+        Raises:
+            ServicesError: one cannot be fetched or started.
+        """
+        for artifact in (NESSIE, S3PROXY):
+            _fetch(artifact)
+        for name in ("s3", "nessie"):
+            shutil.rmtree(self.run / name, ignore_errors=True)
+        (self.run / "s3" / BUCKET).mkdir(parents=True)  # a bucket is a directory of the file system that S3Proxy serves
+        self._write_settings()
+        self.start_s3()
+        self.start_nessie()
+        # Not ready until its warehouse answers, so this says that both are.
+        self.wait_until_ready()
+        return self.servers
+
+    def start_s3(self) -> None:
+        """The S3 server, with what it held before."""
+        options = ["-jar", str(JARS / S3PROXY.file), "--properties", str(self.run / "s3proxy.properties")]
+        self.servers.pids["s3proxy"] = self._spawn("s3proxy", [find_java(), "-Xmx256m", *JVM, *options], {})
+
+    def start_nessie(self) -> None:
+        """Nessie, with what it held before."""
+        settings = {"SMALLRYE_CONFIG_LOCATIONS": str(self.run / "nessie.properties")}
+        options = ["-jar", str(JARS / NESSIE.file)]
+        self.servers.pids["nessie"] = self._spawn("nessie", [find_java(), "-Xmx512m", *JVM, *options], settings)
+
+    def kill(self, name: str) -> None:
+        """End one of them as a power cut would."""
+        _kill([self.servers.pids[name]])
+
+    def stop(self) -> None:
+        """End both."""
+        _kill(self.servers.pids.values())
+
+    def wait_until_ready(self) -> None:
+        """Wait until Nessie answers, and its object store with it.
+
+        Raises:
+            ServicesError: it ended, or took too long.
+        """
+        address = f"http://127.0.0.1:{self._management}/q/health/ready"
+        deadline = time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < deadline:
+            for name, pid in self.servers.pids.items():
+                if not _is_alive(pid):
+                    log = (self.run / f"{name}.log").read_text(errors="replace")
+                    raise ServicesError(f"{name} ended by itself; the end of {self.run / name}.log:\n{log[-2000:]}")
+            with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5):
+                return
+            time.sleep(0.1)
+        raise ServicesError(f"the servers were not ready within {READY_WITHIN_S} s; see {self.run}/*.log")
+
+    def _write_settings(self) -> None:
+        proxy = {
+            "s3proxy.endpoint": self._s3,
+            "s3proxy.authorization": "aws-v4",
+            "s3proxy.identity": ACCESS_KEY,
+            "s3proxy.credential": SECRET_KEY,
+            "jclouds.provider": "filesystem-nio2",
+            "jclouds.identity": "local",
+            "jclouds.credential": "local",
+            "jclouds.filesystem.basedir": str(self.run / "s3"),
+        }
+        options = "nessie.catalog.service.s3.default-options"
+        server = {
+            "quarkus.http.host": "127.0.0.1",
+            "quarkus.http.port": str(self._nessie),
+            "quarkus.management.host": "127.0.0.1",
+            "quarkus.management.port": str(self._management),
+            "nessie.version.store.type": "ROCKSDB",
+            "nessie.version.store.persist.rocks.database-path": str(self.run / "nessie"),
+            "nessie.catalog.default-warehouse": BUCKET,
+            f"nessie.catalog.warehouses.{BUCKET}.location": f"s3://{BUCKET}/wh",
+            f"{options}.region": "us-east-1",
+            f"{options}.endpoint": self._s3,
+            f"{options}.path-style-access": "true",
+            f"{options}.auth-type": "STATIC",
+            f"{options}.access-key": "urn:nessie-secret:quarkus:test-secrets.s3",
+            f"{options}.request-signing-enabled": "false",
+            "test-secrets.s3.name": ACCESS_KEY,
+            "test-secrets.s3.secret": SECRET_KEY,
+            **self._settings,
+        }
+        for name, settings in (("s3proxy", proxy), ("nessie", server)):
+            text = "".join(f"{k}={v}\n" for k, v in settings.items())
+            (self.run / f"{name}.properties").write_text(text)
+
+    def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> int:
+        with (self.run / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, cwd=self.run,
+            )  # fmt: skip
+        process.returncode = 0  # it may outlive this program; otherwise Python warns of it at the end
+        return process.pid
 
 
 def find_java() -> str:
@@ -230,37 +288,18 @@ def _sha256(stream: object) -> str:
     return digest.hexdigest()
 
 
-def _spawn(name: str, command: list[str], environment: dict[str, str]) -> int:
-    with (RUN / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            start_new_session=True, cwd=RUN,
-        )  # fmt: skip
-    process.returncode = 0  # it may outlive this program; otherwise Python warns of it at the end
-    return process.pid
-
-
-def _wait_until_ready(address: str, servers: Servers) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline:
-        for name, pid in servers.pids.items():
-            if not _is_alive(pid):
-                log = (RUN / f"{name}.log").read_text(errors="replace")
-                raise ServicesError(f"{name} ended by itself; the end of {RUN / name}.log:\n{log[-2000:]}")
-        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5):
-            return
-        time.sleep(0.1)
-    raise ServicesError(f"the servers were not ready within {READY_WITHIN_S} s; see {RUN}/*.log")
-
-
 def _stop(servers: Servers | None) -> None:
-    for pid in servers.pids.values() if servers else ():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)  # nothing of what they hold is needed again
-    deadline = time.monotonic() + 20
-    while any(_is_alive(pid) for pid in (servers.pids.values() if servers else ())) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    _kill(servers.pids.values() if servers else ())
     STATE.unlink(missing_ok=True)
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while any(_is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _is_alive(pid: int) -> bool:

@@ -84,7 +84,8 @@ _KINDS: dict[str, Callable[[ResolvedJob, Mapping[str, Any]], LakeCatalog]] = {"n
 
 def _storage(job: ResolvedJob, connection: Mapping[str, Any]) -> dict[str, str]:
     s3 = _texts(connection.get("s3") or {})
-    properties = {ours: s3[word] for word, ours in S3_PROPERTIES.items() if word in s3}
+    trusted = {"ssl.cabundle": str(connection["ca_bundle"])} if connection.get("ca_bundle") else {}
+    properties = trusted | {ours: s3[word] for word, ours in S3_PROPERTIES.items() if word in s3}
     if s3.get("path_style_access") == "false":
         properties["s3.force-virtual-addressing"] = "true"
     if job.target.warehouse:

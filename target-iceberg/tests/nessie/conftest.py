@@ -17,6 +17,7 @@ from target_iceberg.load_plan import Column, LakeCatalog, LoadPlan, Rejects, Rul
 from target_iceberg.table.nessie import NessieCatalog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 COLUMNS = (
@@ -68,9 +69,18 @@ class Job:
         )
 
     def start(
-        self, plan: LoadPlan, records: dict[str, list[dict[str, Any]]], at: int, start: Any = None, **env: str
+        self,
+        plan: LoadPlan,
+        records: dict[str, list[dict[str, Any]]],
+        at: int,
+        start: Any = None,
+        meanwhile: Callable[[], object] | None = None,
+        **env: str,
     ) -> Any:
-        """The target on records of its streams; the process, with its input written."""
+        """The target on records of its streams; the process, with its input written.
+
+        `meanwhile` is called when all records are read and the end has not come.
+        """
         self._runs += 1
         run_id = f"{self.namespace}-{uuid.uuid4().hex[:8]}"
         directory = self.root / run_id
@@ -96,16 +106,21 @@ class Job:
             "--config",
             "config.json",
         ]
-        with (directory / "input.jsonl").open() as source:
-            return subprocess.Popen(
-                command,
-                cwd=directory,
-                env={**os.environ, load_plan.PROJECT_ROOT_ENV: str(directory), "DATIVO_LOG_FORMAT": "json", **env},
-                stdin=source,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+        said = {**os.environ, load_plan.PROJECT_ROOT_ENV: str(directory), "DATIVO_LOG_FORMAT": "json", **env}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        if meanwhile is None:
+            with (directory / "input.jsonl").open() as source:
+                return subprocess.Popen(command, cwd=directory, env=said, stdin=source, **pipes)
+        process = subprocess.Popen(command, cwd=directory, env=said, stdin=subprocess.PIPE, **pipes)
+        assert process.stdin is not None
+        lines = [json.dumps(m) + "\n" for m in messages]
+        process.stdin.write("".join(lines[:-2]))
+        process.stdin.flush()
+        meanwhile()
+        process.stdin.write("".join(lines[-2:]))
+        process.stdin.close()
+        process.stdin = None  # communicate would flush it
+        return process
 
     def finish(self, process: Any) -> Any:
         """Code, messages and report of a started run."""
@@ -142,7 +157,17 @@ class Done:
 
 
 @pytest.fixture
-def job(tmp_path: Path, servers: Any) -> Job:
-    """A job on a branch of its own."""
-    mark = uuid.uuid4().hex[:10]
-    return Job(tmp_path, servers, f"acme/{mark}", f"ns{mark}")
+def job_on(tmp_path: Path) -> Callable[[Any], Job]:
+    """Makes a job on a branch of its own of some servers."""
+
+    def make(servers: Any) -> Job:
+        mark = uuid.uuid4().hex[:10]
+        return Job(tmp_path, servers, f"acme/{mark}", f"ns{mark}")
+
+    return make
+
+
+@pytest.fixture
+def job(job_on: Callable[[Any], Job], servers: Any) -> Job:
+    """A job on the servers that all tests share."""
+    return job_on(servers)

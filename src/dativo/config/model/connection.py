@@ -52,6 +52,8 @@ class TargetConnection(S3):
     gs: Settings | None = None
     catalog: dict[str, Any] | None = None
     """PyIceberg's properties of a lake catalog: {type: rest, uri: ..}."""
+    ca_bundle: str | None = None
+    """File with the certificates to trust in place of the system's, by lake catalog and object store."""
     account_name: str | None = None
     account_key: str | None = None
     connection_string: str | None = None
@@ -59,4 +61,4 @@ class TargetConnection(S3):
     container: str | None = None
 
 
-CONNECTION_GROUPS = ("nessie", "s3", "azure", "gs", "catalog")
+CONNECTION_GROUPS = ("nessie", "s3", "azure", "gs", "catalog", "ca_bundle")

@@ -24,6 +24,7 @@ from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStat
 from target_iceberg.load_plan import LakeCatalog, LoadPlan, StreamPlan, expand
 from target_iceberg.records.rejects import RejectRow  # noqa: TC001  msgspec reads it at run time
 from target_iceberg.table.bookmark import in_progress, same
+from target_iceberg.table.file_io import LakeFileIO
 from target_iceberg.table.lake_catalog import embedded_location, file_uri
 from target_iceberg.table.writer import StagedFile
 
@@ -132,7 +133,7 @@ class Journal:
 
     def __init__(self, root: str, properties: Mapping[str, str]) -> None:
         self._root = root
-        self.io = PyArrowFileIO(dict(properties))
+        self.io = LakeFileIO(properties)
         scheme, netloc, self._path = PyArrowFileIO.parse_location(root, dict(properties))
         self._fs: pafs.FileSystem = self.io.fs_by_scheme(scheme, netloc)
 

@@ -18,17 +18,20 @@ from pyiceberg.exceptions import (
     NamespaceAlreadyExistsError,
     NoSuchTableError,
     NotInstalledError,
+    OAuthError,
     RESTError,
     ServerError,
     ServiceUnavailableError,
     TooManyRequestsError,
     UnauthorizedError,
 )
+from pyiceberg.utils.config import Config
 from requests.exceptions import RequestException
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from target_iceberg.errors import RetryableError, TargetError
 from target_iceberg.load_plan import LakeCatalog, LoadPlanError, expand, project_root
+from target_iceberg.table.file_io import CA_BUNDLE, FILE_IO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,12 +65,20 @@ BUSY_TIMEOUT_S = 30
 
 def catalog_error(e: BaseException, where: str) -> TargetError:
     """Translate what a catalog library raised into a message with a remedy."""
-    if isinstance(e, (UnauthorizedError, ForbiddenError)) or (isinstance(e, NessieError) and e.status in (401, 403)):
+    if isinstance(e, (UnauthorizedError, ForbiddenError, OAuthError)) or (
+        isinstance(e, NessieError) and e.status in (401, 403)
+    ):
         return TargetError(
             f"{where}: the lake catalog refuses access: {e}; check the credentials of the target", "lake"
         )
     text = str(getattr(e, "orig", None) or e).splitlines()[0][:500]
     lowered = text.lower()
+    if "certificate_verify_failed" in lowered:
+        return TargetError(
+            f"{where}: the certificate of the server is not one to trust: {text}; name the certificate of its authority with "
+            "connection.ca_bundle",
+            "lake",
+        )
     if "readonly" in lowered or "read-only" in lowered or "unable to open" in lowered:
         return TargetError(
             f"{where}: the lake catalog cannot be written: {text}; check permissions of the directory", "storage"
@@ -184,7 +195,7 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
     if catalog.kind == "pyiceberg":
         where = f"lake catalog {catalog.name}"
         with lake_errors(where), settings_errors(where):
-            return load_catalog(catalog.name, **{k: expand(v) for k, v in catalog.properties.items()})
+            return _by_pyiceberg(catalog.name, _expanded(catalog))
     directory = embedded_location(catalog)
     if not create and not (directory / "catalog.db").exists():
         return None
@@ -194,11 +205,31 @@ def open_catalog(catalog: LakeCatalog, *, create: bool = True) -> Catalog | None
         return _embedded(catalog, directory)
 
 
+def _expanded(catalog: LakeCatalog) -> dict[str, str]:
+    """Properties with the values of their variables, and paths below the project root."""
+    properties = {k: expand(v) for k, v in catalog.properties.items()}
+    if CA_BUNDLE in properties:
+        properties[CA_BUNDLE] = str(project_root().resolve() / properties[CA_BUNDLE])
+        if not Path(properties[CA_BUNDLE]).is_file():
+            raise TargetError(f"ca_bundle: there is no file {properties[CA_BUNDLE]}", "configuration")
+    return properties
+
+
+def _by_pyiceberg(name: str, properties: dict[str, str]) -> Catalog:
+    """Any catalog that PyIceberg knows, with our way to talk to a REST server and to a store, unless others are named."""
+    said = {**(Config().get_catalog_config(name) or {}), **properties}
+    ours = {"py-io-impl": FILE_IO}
+    if said.get("type", "rest" if str(said.get("uri", "")).startswith("http") else None) == "rest":
+        ours["py-catalog-impl"] = "target_iceberg.table.rest.BoundedRestCatalog"
+        properties.pop("type", None)  # PyIceberg takes one of the two
+    return load_catalog(name, **{**{k: v for k, v in ours.items() if k not in said}, **properties})
+
+
 def _folders(catalog: LakeCatalog) -> Catalog:
     from target_iceberg.table.files_catalog import FilesCatalog
     from target_iceberg.table.object_store import with_azure_account
 
-    properties = {k: expand(v) for k, v in catalog.properties.items()}
+    properties = _expanded(catalog)
     warehouse = properties.get("warehouse", "")
     where = f"files in {warehouse}"
     with lake_errors(where), settings_errors(where):
@@ -206,7 +237,7 @@ def _folders(catalog: LakeCatalog) -> Catalog:
             place = Path(warehouse)
             properties["warehouse"] = f"file://{place if place.is_absolute() else project_root().resolve() / place}"
         properties = with_azure_account(properties)
-        return FilesCatalog(catalog.name, **{"py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO", **properties})
+        return FilesCatalog(catalog.name, **{"py-io-impl": FILE_IO, **properties})
 
 
 def _on_nessie(settings: LakeCatalog, *, create: bool) -> Catalog | None:
@@ -230,7 +261,7 @@ def nessie_catalog(settings: LakeCatalog) -> NessieCatalog:
     """
     from target_iceberg.table.nessie import NessieCatalog
 
-    properties = {k: expand(v) for k, v in settings.properties.items()}
+    properties = _expanded(settings)
     uri, branch = properties.pop("uri", ""), settings.branch or "main"
     where = f"Nessie {uri}, branch {branch}"
     with lake_errors(where), settings_errors(where):
@@ -246,8 +277,8 @@ def warehouse_of(catalog: LakeCatalog) -> str:
 def _embedded(catalog: LakeCatalog, directory: Path) -> Catalog:
     properties = {
         "uri": f"sqlite:///{(directory / 'catalog.db').as_posix()}?timeout={BUSY_TIMEOUT_S}",
-        "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
-        **{k: expand(v) for k, v in catalog.properties.items()},
+        "py-io-impl": FILE_IO,
+        **_expanded(catalog),
         "warehouse": warehouse_of(catalog),
     }
     try:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.table.update import SetPropertiesUpdate
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
+from target_iceberg.table.file_io import FILE_IO
 from target_iceberg.table.lake_catalog import NessieError, ensure_namespace
+from target_iceberg.table.rest import BoundedAdapter, BoundedRestCatalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,17 +24,11 @@ if TYPE_CHECKING:
     from pyiceberg.io import FileIO
     from pyiceberg.table import CommitTableResponse, Table
     from pyiceberg.table.update import TableRequirement, TableUpdate
-    from requests import PreparedRequest, Response, Session
+    from requests import PreparedRequest, Response
+    from requests.adapters import HTTPAdapter
 
-TIMEOUT_S = (10.0, 120.0)
-"""To connect, and to wait for an answer."""
-RETRIES = Retry(
-    total=6, backoff_factor=0.2, backoff_max=5, backoff_jitter=0.3, status_forcelist=(429, 502, 503, 504),
-    allowed_methods=("GET", "HEAD"), raise_on_status=False,
-)  # fmt: skip
-"""Of requests that change nothing. Whoever changes something finds out what became of it before trying again."""
 _API = re.compile(r"/(?:api/v\d+|iceberg)(?:/.*)?$")
-_CLIENT_PROPERTIES = ("s3.", "gcs.", "adls.", "py-io-impl")
+_CLIENT_PROPERTIES = ("s3.", "gcs.", "adls.", "ssl.", "py-io-impl")
 
 
 class MergeConflictError(Exception):
@@ -66,7 +59,7 @@ class Commit:
     """ISO 8601, in UTC."""
 
 
-class NessieCatalog(RestCatalog):
+class NessieCatalog(BoundedRestCatalog):
     """The Iceberg tables of one branch.
 
     Args:
@@ -88,7 +81,7 @@ class NessieCatalog(RestCatalog):
                 "header.X-Iceberg-Access-Delegation": delegation,
                 **properties,
                 "uri": f"{self.server}/iceberg/{quote(branch, safe='')}",
-                "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+                "py-io-impl": FILE_IO,
             },
         )
 
@@ -98,16 +91,18 @@ class NessieCatalog(RestCatalog):
 
     # -- the catalog ------------------------------------------------------------------------------------------------------
 
-    def _create_session(self) -> Session:
-        session = super()._create_session()
-        adapter = _Adapter(self._request, max_retries=RETRIES)
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, adapter)
-        return session
+    def _adapter(self, verify: str | None) -> HTTPAdapter:
+        return _Adapter(self._request, verify)
+
+    def _fetch_config(self) -> None:
+        super()._fetch_config()
+        # The server says what it takes for its address, which behind a TLS proxy is another one.
+        self.uri = f"{self.server}/iceberg"
 
     def _load_file_io(self, properties: Any = None, location: str | None = None) -> FileIO:
         # The server names the FileIO of another library and its own view of the store; what the client was told wins.
-        said = {k: v for k, v in self.properties.items() if k.startswith(_CLIENT_PROPERTIES)}
+        told = {**self.properties, **self._given, "py-io-impl": FILE_IO}
+        said = {k: v for k, v in told.items() if k.startswith(_CLIENT_PROPERTIES)}
         return super()._load_file_io({**(properties or {}), **said}, location)
 
     def commit_table(
@@ -261,6 +256,9 @@ class NessieCatalog(RestCatalog):
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
         response = self._session.request(method, f"{self.server}/api/v2/{path}", **options)
+        if response.status_code == 401 and "credential" in self.properties:
+            self._refresh_token()  # as PyIceberg does for its own requests: tokens live shorter than runs
+            response = self._session.request(method, f"{self.server}/api/v2/{path}", **options)
         if response.ok:
             return response.json() if response.content else None
         try:
@@ -273,16 +271,15 @@ class NessieCatalog(RestCatalog):
         raise NessieError(response.status_code, str(said.get("errorCode") or ""), message)
 
 
-class _Adapter(HTTPAdapter):
-    """Bounds every request in time, and completes the schemas in commits."""
+class _Adapter(BoundedAdapter):
+    """Completes the schemas in commits."""
 
-    def __init__(self, request: threading.local, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, request: threading.local, verify: str | None) -> None:
+        super().__init__(verify)
         self._request = request
 
     def send(self, request: PreparedRequest, **options: Any) -> Response:  # type: ignore[override]
         """As HTTPAdapter."""
-        options["timeout"] = options.get("timeout") or TIMEOUT_S
         if request.method == "POST" and request.body and b'"add-schema"' in _bytes(request.body):
             self._complete(request)
         return super().send(request, **options)

@@ -23,6 +23,7 @@ from obstore.exceptions import (
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 
 from target_iceberg.errors import TargetError
+from target_iceberg.table.file_io import CA_BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,8 +36,6 @@ _RETRY: Any = {
     "retry_timeout": timedelta(seconds=60),
 }
 """Of the library, which adds jitter; 5xx, 429 and broken connections are tried again."""
-CA_BUNDLE = "ssl.cabundle"
-"""Property with the path of certificates to trust besides the system's."""
 
 
 class ObjectStoreError(OSError):

@@ -10,6 +10,7 @@ import pyarrow.fs as pafs
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from target_iceberg.errors import TargetError
+from target_iceberg.table.file_io import LakeFileIO
 from target_iceberg.table.stage import address
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def find_orphans(
         )
     location = lake.location(plan)
     scheme, netloc, path = PyArrowFileIO.parse_location(location)
-    store = PyArrowFileIO(dict(lake.catalog.properties)).fs_by_scheme(scheme, netloc)
+    store = LakeFileIO(lake.catalog.properties).fs_by_scheme(scheme, netloc)
     before = dt.datetime.now(tz=dt.timezone.utc) - dt.timedelta(seconds=older_than_s)
     listed = store.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True))
     old = [f for f in listed if f.type == pafs.FileType.File and f.mtime < before]

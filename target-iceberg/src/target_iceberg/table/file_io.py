@@ -1,0 +1,62 @@
+"""Reading and writing files of a lake: bounded in time, patient with stores that are slow for a moment, certificates of one's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+from pyiceberg.io.pyarrow import PyArrowFileIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyarrow.fs import FileSystem
+
+FILE_IO = f"{__name__}.LakeFileIO"
+"""Value of PyIceberg's property py-io-impl."""
+CA_BUNDLE = "ssl.cabundle"
+"""Property with the path of the certificates to trust in place of the system's, by catalog and store."""
+_DEFAULTS = {
+    "s3.connect-timeout": "10",
+    "s3.request-timeout": "60",
+    "s3.retry-strategy-impl": f"{__name__}.Patient",
+}
+
+
+class Patient(AwsStandardS3RetryStrategy):  # type: ignore[misc]  # PyArrow has no types
+    """AWS's standard: exponential, with jitter, up to 20 s between attempts; a burst of SlowDown lasts longer than three."""
+
+    def __init__(self) -> None:
+        super().__init__(max_attempts=8)
+
+
+class LakeFileIO(PyArrowFileIO):
+    """As PyArrowFileIO."""
+
+    def __init__(self, properties: Mapping[str, str] | None = None) -> None:
+        super().__init__({**_DEFAULTS, **(properties or {})})
+
+    def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
+        bundle = self.properties.get(CA_BUNDLE)
+        if bundle is None:
+            return super()._initialize_s3_fs(netloc)
+        said = self.properties  # PyIceberg has no word for certificates of a store
+        words = {
+            "s3.endpoint": "endpoint_override",
+            "s3.access-key-id": "access_key",
+            "s3.secret-access-key": "secret_key",
+            "s3.session-token": "session_token",
+            "s3.role-arn": "role_arn",
+            "s3.role-session-name": "session_name",
+            "s3.proxy-uri": "proxy_options",
+        }
+        options: dict[str, Any] = {theirs: said[ours] for ours, theirs in words.items() if said.get(ours)}
+        return S3FileSystem(
+            **options,
+            region=said.get("s3.region") or "us-east-1",
+            connect_timeout=float(said["s3.connect-timeout"]),
+            request_timeout=float(said["s3.request-timeout"]),
+            force_virtual_addressing=said.get("s3.force-virtual-addressing") == "true",
+            retry_strategy=Patient(),
+            tls_ca_file_path=bundle,
+        )
