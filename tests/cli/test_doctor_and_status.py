@@ -45,6 +45,22 @@ def test_a_lake_catalog_that_does_not_answer_is_named(dativo: Any, demo: Path, m
     assert "does not answer" in findings(result)[f"demo/orders {address}"]["detail"]
 
 
+def test_a_database_that_does_not_answer_is_named(dativo: Any, demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGHOST", "PGUSER", "PGPASSWORD", "PGDATABASE"):
+        monkeypatch.setenv(name, "x")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    (demo / "jobs/demo/orders.yaml").write_text(
+        "source_connector: postgres\ntarget_connector: iceberg\nasset: orders\n"
+        f"source:\n  connection: {{host: 127.0.0.1, port: {port}}}\n  tables: [{{name: public.orders, object: orders}}]\n"
+        "  incremental: {strategy: full_refresh}\n"
+    )
+    result = dativo("doctor", "--format", "json")
+    found = findings(result)
+    assert "does not answer" in found[f"demo/orders postgresql://127.0.0.1:{port}"]["detail"], found
+
+
 def test_a_missing_variable_is_a_problem_with_its_remedy(dativo: Any, demo: Path) -> None:
     job = demo / "jobs/demo/orders.yaml"
     job.write_text(job.read_text().replace("examples/orders", "${NOWHERE_TO_BE_FOUND}/orders"))

@@ -105,6 +105,16 @@ def test_doctor_writes_reads_and_deletes_where_the_tables_lie(nessie: Any, serve
     assert "the object store refuses access" in storage()["detail"]
 
 
+def test_a_server_that_loses_updates_of_others_is_told_by_doctor_and_by_the_run(nessie: Any) -> None:
+    said = json.loads(nessie.dativo("doctor", "jobs/demo/orders.yaml", "--format", "json", code=None).stdout)
+    (found,) = [p for p in said if p["what"] == "demo/orders Nessie"]
+    assert found["result"] == "warning"
+    assert "Nessie 0.99.0 is older than 0.101.1" in found["detail"]
+    done = nessie.dativo("run", "--config", "jobs/demo/orders.yaml", "--log-format", "json")
+    warnings = [e for e in map(json.loads, done.stderr.splitlines()) if e["event_type"] == "infrastructure"]
+    assert ["loses the rows" in e["message"] for e in warnings] == [True]
+
+
 def test_wrong_keys_and_a_server_that_is_not_there_say_what_and_where(
     nessie: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,15 +61,22 @@ def _one_job(job: ResolvedJob, root: Path, secrets_dir: Path) -> Iterator[Probe]
     except DativoError as problem:
         yield Probe(label, "problem", problem.message, problem.remedy)
         return
-    addresses = sorted(set(probes.lake_addresses(job, environment.variables)))
-    for address in addresses:
+    variables = environment.variables
+    addresses = sorted(set(probes.lake_addresses(job, variables)))
+    for address in (*addresses, *probes.source_addresses(job, variables)):
         refusal = probes.refusal(address)
         if refusal is not None:
-            yield Probe(f"{label} {address}", "problem", refusal, "start the service, or correct target.connection")
+            yield Probe(f"{label} {address}", "problem", refusal, "start the service, or correct its address")
         else:
             yield Probe(f"{label} {address}", "ok", "answers")
+    for address in probes.nessie_addresses(job, variables):
+        version = probes.nessie_version(address)
+        if (too_old := probes.old_nessie(address)) is not None:
+            yield Probe(f"{label} Nessie", "warning", too_old, "upgrade the server")
+        elif version is not None:
+            yield Probe(f"{label} Nessie", "ok", f"version {'.'.join(map(str, version))}")
     if all(probes.refusal(address) is None for address in addresses):
-        yield _storage(label, catalog_here(lower(job), root=root, variables=environment.variables))
+        yield _storage(label, catalog_here(lower(job), root=root, variables=variables))
 
 
 def _storage(label: str, catalog: LakeCatalog) -> Probe:

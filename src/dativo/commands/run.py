@@ -179,11 +179,11 @@ def prepare(job: ResolvedJob, options: RunOptions, *, secrets_dir: Path | None =
 
 
 def warn_of_infrastructure(prepared: Sequence[PreparedJob], log: RunLog) -> None:
-    """Say what cannot be reached; the run itself decides whether that matters."""
-    from dativo.runtime.probes import unreachable
+    """Say what cannot be reached or is too old; the run itself decides whether that matters."""
+    from dativo.runtime.probes import infrastructure
     from dativo.runtime.relay import Event
 
-    for address, problem in unreachable(prepared):
+    for address, problem in infrastructure(prepared):
         log.emit(Event("infrastructure", "warning", f"{address}: {problem}", {"address": address}))
 
 

@@ -186,6 +186,8 @@ class Execution:
             self._meltano = None
             meltano.close()
         check.finish()
+        for warning in check.warnings:
+            log.say("infrastructure", warning, level="warning")
         for table, changes in check.changes.items():
             log.say("schema_change", f"{table}: {'; '.join(changes)}", table=table)
         return code, check.refusal

@@ -39,6 +39,7 @@ class PreflightCheck:
         self.fifo = directory / FIFO
         self.refusal: TargetError | None = None
         self.changes: dict[str, list[str]] = {}
+        self.warnings: list[str] = []
         self._crash: BaseException | None = None
         self._on_refusal = on_refusal
         os.mkfifo(self.fifo, mode=0o600)
@@ -89,5 +90,5 @@ class PreflightCheck:
         except TargetError as e:
             self.refusal = e
             return None
-        self.changes = found.changes
+        self.changes, self.warnings = found.changes, found.warnings
         return {"state": found.state}

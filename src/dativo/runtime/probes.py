@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import sys
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +19,7 @@ from urllib.parse import urlsplit
 from dativo.runtime.plugins import how_to_install, is_installed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dativo.config.model.resolved import Plugin, ResolvedJob
     from dativo.runtime.execution import PreparedJob
@@ -39,14 +42,26 @@ class Probe:
     remedy: str | None = None
 
 
-def unreachable(prepared: Sequence[PreparedJob]) -> list[tuple[str, str]]:
-    """Addresses that the jobs need and that do not answer, with the reason; all are tried at once."""
-    addresses = {address for item in prepared for address in lake_addresses(item.job, item.environment.variables)}
-    if not addresses:
+def infrastructure(prepared: Sequence[PreparedJob]) -> list[tuple[str, str]]:
+    """Addresses that the jobs need and that do not answer, or are not what they should be; all are tried at once."""
+    looks: dict[tuple[str, str], Callable[[str], str | None]] = {}
+    for item in prepared:
+        variables = item.environment.variables
+        for address in (*lake_addresses(item.job, variables), *source_addresses(item.job, variables)):
+            looks[address, "refusal"] = refusal
+        for address in nessie_addresses(item.job, variables):
+            looks[address, "version"] = old_nessie
+    if not looks:
         return []
-    with ThreadPoolExecutor(max_workers=min(16, len(addresses))) as pool:
-        answers = pool.map(lambda address: (address, refusal(address)), sorted(addresses))
+    with ThreadPoolExecutor(max_workers=min(16, len(looks))) as pool:
+        answers = pool.map(lambda look: (look[0][0], look[1](look[0][0])), sorted(looks.items(), key=lambda i: i[0]))
         return [(address, problem) for address, problem in answers if problem is not None]
+
+
+def old_nessie(address: str) -> str | None:
+    """What is to be known of a server that is too old; None where it is new, or does not say."""
+    version = nessie_version(address)
+    return f"Nessie {'.'.join(map(str, version))} {LOST_UPDATES}" if version and version < SAFE_NESSIE else None
 
 
 def lake_addresses(job: ResolvedJob, variables: Mapping[str, str]) -> Iterator[str]:
@@ -62,6 +77,52 @@ def lake_addresses(job: ResolvedJob, variables: Mapping[str, str]) -> Iterator[s
                     continue
                 if "://" in text and urlsplit(text).hostname and not text.startswith("sqlite"):
                     yield text
+
+
+def source_addresses(job: ResolvedJob, variables: Mapping[str, str]) -> Iterator[str]:
+    """Address of the database that a job reads, where its settings name a host."""
+    from target_iceberg import load_plan
+
+    if job.source.connector_type.category != "database":
+        return
+    found = job.source.settings.get("connection") or job.source.settings
+    host, port = found.get("host"), found.get("port")
+    if isinstance(host, str) and not host.startswith("/"):
+        scheme = "mysql" if job.source.type == "mysql" else "postgresql"
+        try:
+            yield load_plan.expand(f"{scheme}://{host}" + (f":{port}" if port else ""), variables)
+        except load_plan.LoadPlanError:  # told as a missing variable elsewhere
+            return
+
+
+SAFE_NESSIE = (0, 101, 1)
+LOST_UPDATES = (
+    "is older than 0.101.1, which loses the rows of one of two programs that add to an empty table at the same time; what Dativo "
+    "publishes is safe, other writers are not"
+)
+
+
+def nessie_addresses(job: ResolvedJob, variables: Mapping[str, str]) -> Iterator[str]:
+    """Address of the Nessie server that a job publishes on."""
+    from target_iceberg import load_plan
+
+    nessie = job.target.connection.get("nessie")
+    if isinstance(nessie, dict) and isinstance(nessie.get("uri"), str):
+        try:
+            yield re.sub(r"/(?:api/v\d+|iceberg)(?:/.*)?$", "", load_plan.expand(nessie["uri"], variables).rstrip("/"))
+        except load_plan.LoadPlanError:  # told as a missing variable elsewhere
+            return
+
+
+def nessie_version(address: str) -> tuple[int, ...] | None:
+    """The version of a Nessie server, as its API description says; None where it does not."""
+    try:
+        with urllib.request.urlopen(f"{address}/nessie-openapi/openapi.yaml", timeout=TIMEOUT_S) as answer:  # noqa: S310  the user's own address
+            head = answer.read(8_192).decode("utf-8", "replace")
+    except (OSError, ValueError, HTTPException):
+        return None
+    found = re.search(r"^ {2}version: ['\"]?(\d+(?:\.\d+)*)", head, re.MULTILINE)
+    return tuple(int(part) for part in found[1].split(".")) if found else None
 
 
 def refusal(address: str) -> str | None:

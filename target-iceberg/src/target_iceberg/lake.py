@@ -103,8 +103,10 @@ def probe_storage(settings: LakeCatalog) -> str | None:
         TargetError: one of the three is refused, or the catalog cannot be reached.
     """
     catalog = open_catalog(settings, create=False)
-    if catalog is None:
-        return None
+    return None if catalog is None else _probe(catalog, settings)
+
+
+def _probe(catalog: Catalog, settings: LakeCatalog) -> str | None:
     root = warehouse_of(settings) if settings.kind == "embedded" else storage_root(catalog, settings)
     if root is None:
         return None
@@ -132,6 +134,8 @@ class Preflight:
     bookmarks: dict[str, Bookmark | None]
     changes: dict[str, list[str]] = field(default_factory=dict)
     """Schema changes that the run would apply, per table address, as diff lines."""
+    warnings: list[str] = field(default_factory=list)
+    """What will stop the run later unless somebody mends it."""
 
 
 def _lakehouse(plan: LoadPlan, *, create: bool) -> Lakehouse | None:
@@ -182,13 +186,26 @@ def preflight(plan: LoadPlan) -> Preflight:
             refuse_write_mode(lake, stream, table.metadata, held[stream.stream])
             if found := evolve.refuse_or_list(stream, table.metadata):
                 changes[address(stream)] = found
+    warnings = _storage_warnings(lake)
     if all(s.write_mode == "replace" for s in plan.streams):
-        return Preflight(state={}, bookmarks=held, changes=changes)
+        return Preflight(state={}, bookmarks=held, changes=changes, warnings=warnings)
     state = state_of(plan, held)
     with lake_errors("the journal"):
         journal = journal_of(plan, lake.catalog, lake.settings)
         checkpoint = None if journal is None else journal.find(plan, held, state)
-    return Preflight(state=state if checkpoint is None else checkpoint.state, bookmarks=held, changes=changes)
+    handed = state if checkpoint is None else checkpoint.state
+    return Preflight(state=handed, bookmarks=held, changes=changes, warnings=warnings)
+
+
+def _storage_warnings(lake: Lakehouse) -> list[str]:
+    """Whether an object can be written where the files go, where that is another system."""
+    if lake.settings.kind == "embedded" and "warehouse" not in lake.settings.properties:
+        return []
+    try:
+        _probe(lake.catalog, lake.settings)
+    except TargetError as e:
+        return [str(e)]
+    return []
 
 
 def reset(plan: LoadPlan, stream: str | None = None) -> dict[str, Bookmark | None]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from target_iceberg import lake
+from target_iceberg.errors import TargetError
 
 if TYPE_CHECKING:
     from target_iceberg.table.files_catalog import FilesManifest
@@ -195,3 +196,14 @@ def test_forgetting_a_bookmark_is_a_manifest_too(folder: Any) -> None:
     manifest = folder.manifest()
     assert (manifest.n, manifest.rows) == (2, 6)
     assert "state" not in manifest.bookmarks["acme.load.orders"]
+
+
+def test_a_place_that_cannot_be_written_is_a_warning_before_the_run(
+    folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise TargetError("the object store refuses access", "storage")
+
+    assert lake.preflight(folder.plan()).warnings == []
+    monkeypatch.setattr(lake, "_probe", refused)
+    assert lake.preflight(folder.plan()).warnings == ["the object store refuses access"]
