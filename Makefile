@@ -87,6 +87,12 @@ fuzz: $(INSTALLED) ## feed framing and decoding any bytes for SECONDS (600), hal
 	@$(BIN)/python tests/fuzz/fuzz_records.py .fuzz $$(( $(or $(SECONDS),600) / 2 ))
 	@EXAMPLES=$$(( $(or $(SECONDS),600) * 30 )) $(PYTEST) tests/fuzz -q -n 2 --timeout 3600
 
+.PHONY: faults
+faults: $(INSTALLED) ## break the way to the servers in every way, and write what happened into docs/explanation/reliability.md
+	@mkdir -p .services && rm -f .services/faults.jsonl
+	@CI=true DATIVO_FAULTS_REPORT="$(CURDIR)/.services/faults.jsonl" $(PYTEST) target-iceberg/tests/nessie -m fault -n 2 -q
+	@$(BIN)/python docs/observed_faults.py .services/faults.jsonl
+
 .PHONY: test-spark
 test-spark: $(INSTALLED) ## compare what Spark reads with what PyIceberg reads; needs Java 17 and fetches Spark once
 	@command -v java >/dev/null || { echo "Spark needs Java 17 or newer"; exit 1; }

@@ -95,6 +95,20 @@ def azurite() -> Iterator[Any]:
         yield _started(stack, "azurite")
 
 
+@pytest.fixture(scope="session")
+def toxiproxy() -> Iterator[Any]:
+    """Faults on the way to servers; without it a test is skipped, or fails where CI=true."""
+    module = _services("toxiproxy")
+    with contextlib.ExitStack() as stack:
+        try:
+            made = stack.enter_context(module.running())
+        except module.ToxiproxyError as e:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(str(e))
+        yield made
+
+
 def _started(stack: contextlib.ExitStack, name: str) -> Any:
     module = _services("stores")
     try:

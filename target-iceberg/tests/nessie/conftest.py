@@ -82,7 +82,7 @@ class Job:
         `meanwhile` is called when all records are read and the end has not come.
         """
         self._runs += 1
-        run_id = f"{self.namespace}-{uuid.uuid4().hex[:8]}"
+        run_id = run_report.new_run_id()
         directory = self.root / run_id
         directory.mkdir()
         (directory / "plan.json").write_bytes(load_plan.dump(plan))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
@@ -18,7 +19,7 @@ CA_BUNDLE = "ssl.cabundle"
 """Property with the path of the certificates to trust in place of the system's, by catalog and store."""
 _DEFAULTS = {
     "s3.connect-timeout": "10",
-    "s3.request-timeout": "60",
+    "s3.request-timeout": os.environ.get("DATIVO_STORE_TIMEOUT_S") or "20",
     "s3.retry-strategy-impl": f"{__name__}.Patient",
 }
 

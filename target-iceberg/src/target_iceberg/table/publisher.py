@@ -6,6 +6,7 @@ The commit id stands in the bookmark property; after an unknown outcome the tabl
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import time
 from dataclasses import dataclass, field
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from target_iceberg.table.stage import Lakehouse, Stage
     from target_iceberg.table.writer import StagedFile
 
-DEADLINE_S = 120.0
+DEADLINE_S = float(os.environ.get("DATIVO_PUBLISH_DEADLINE_S") or 120)
+"""Of a publish that meets conflicts, or a catalog that does not answer."""
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.catalog.rest import RestCatalog
@@ -13,7 +14,7 @@ from target_iceberg.table.file_io import CA_BUNDLE
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session
 
-TIMEOUT_S = (10.0, 120.0)
+TIMEOUT_S = (10.0, float(os.environ.get("DATIVO_REQUEST_TIMEOUT_S") or 120))
 """To connect, and to wait for an answer."""
 RETRIES = Retry(
     total=6, backoff_factor=0.2, backoff_max=5, backoff_jitter=0.3, status_forcelist=(429, 502, 503, 504),

@@ -1,0 +1,144 @@
+"""Toxiproxy (github.com/Shopify/toxiproxy): TCP between a program and a server, with faults put in and taken out by HTTP.
+
+Built by Go below `.services/`; standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2] / ".services"
+MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0"
+READY_WITHIN_S = 30
+
+
+class ToxiproxyError(Exception):
+    """It cannot be had; the message says what it lacks."""
+
+
+class Proxy:
+    """Between a program and one server."""
+
+    def __init__(self, api: str, name: str, upstream: str) -> None:
+        self._api, self._name = api, name
+        port = _free_port()
+        parts = urlsplit(upstream)
+        self.address = f"http://127.0.0.1:{port}"
+        body = {"name": name, "listen": f"127.0.0.1:{port}", "upstream": f"{parts.hostname}:{parts.port}"}
+        _call(api, "POST", "/proxies", {**body, "enabled": True})
+
+    def toxic(self, kind: str, **attributes: Any) -> None:
+        """Put a fault into what the server answers, and into what it is sent.
+
+        Kinds and attributes are Toxiproxy's: latency {latency, jitter} ms, bandwidth {rate} KB/s, timeout {timeout} ms (0: nothing
+        passes any more), reset_peer {timeout} ms, limit_data {bytes}.
+        """
+        for stream in ("upstream", "downstream"):
+            toxic = {"name": f"{kind}-{stream}", "type": kind, "stream": stream, "attributes": attributes}
+            _call(self._api, "POST", f"/proxies/{self._name}/toxics", toxic)
+
+    def heal(self) -> None:
+        """Take all faults out."""
+        for toxic in _call(self._api, "GET", f"/proxies/{self._name}/toxics"):
+            _call(self._api, "DELETE", f"/proxies/{self._name}/toxics/{toxic['name']}")
+        self.connect(True)
+
+    def connect(self, up: bool) -> None:
+        """Listen, or refuse connections and cut those there are."""
+        _call(self._api, "POST", f"/proxies/{self._name}", {"enabled": up})
+
+
+class Toxiproxy:
+    """The running program."""
+
+    def __init__(self, api: str) -> None:
+        self._api, self._made = api, 0
+
+    def before(self, upstream: str) -> Proxy:
+        """A proxy before a server."""
+        self._made += 1
+        return Proxy(self._api, f"p{self._made}", upstream)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Toxiproxy]:
+    """Start it on a free port, and stop it.
+
+    Raises:
+        ToxiproxyError: it cannot be built or started.
+    """
+    program = ROOT / "bin/toxiproxy"
+    with _lock():
+        if not program.exists():
+            _build(program)
+    port = _free_port()
+    process = subprocess.Popen(
+        [str(program), "-host", "127.0.0.1", "-port", str(port)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _wait_until_open(process, port)
+        yield Toxiproxy(f"http://127.0.0.1:{port}")
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+def _build(program: Path) -> None:
+    go = shutil.which("go")
+    if go is None:
+        raise ToxiproxyError("Toxiproxy is built by Go, and there is none; install Go 1.23 or newer")
+    place = ROOT / "go-bin"
+    options = {**os.environ, "GOBIN": str(place), "CGO_ENABLED": "0"}
+    done = subprocess.run([go, "install", MODULE], env=options, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ToxiproxyError(f"go install {MODULE}:\n{done.stderr[-2000:]}")
+    program.parent.mkdir(parents=True, exist_ok=True)
+    (place / "server").rename(program)
+
+
+def _call(api: str, method: str, path: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{api}{path}", data=data, method=method)
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        text = answer.read()
+    return json.loads(text) if text else None
+
+
+def _wait_until_open(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ToxiproxyError(f"toxiproxy ended by itself with code {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+            return
+        time.sleep(0.05)
+    raise ToxiproxyError(f"toxiproxy was not ready within {READY_WITHIN_S} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _lock() -> Iterator[None]:
+    ROOT.mkdir(parents=True, exist_ok=True)
+    with (ROOT / "toxiproxy.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
