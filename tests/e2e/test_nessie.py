@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +50,28 @@ def test_rows_land_on_the_jobs_branch_and_the_second_run_finds_nothing_new(nessi
     assert shown["records"] == 345
     assert servers.secret_key not in json.dumps(first) + json.dumps(shown)
     assert not (nessie.root / "lake").exists()
+
+
+def test_a_run_with_nothing_new_asks_the_catalog_five_times(
+    nessie: Any, servers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nessie.run()
+    counting = _proxy(servers.nessie)
+    monkeypatch.setenv("NESSIE_URI", f"{counting.address}/api/v1")
+    assert nessie.run()["outcome"] == "unchanged"
+    counting.close()
+    asked = [r for r in counting.requests if "openapi" not in r]
+    assert len(asked) <= 5, asked
+
+
+def _proxy(upstream: str) -> Any:
+    file = Path(__file__).parents[2] / "target-iceberg/tests/nessie/faulty.py"
+    spec = importlib.util.spec_from_file_location("faulty_for_runs", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules.setdefault("faulty_for_runs", importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(module)
+    return module.Faulty(upstream)
 
 
 def test_branches_are_listed_compared_and_moved_back(nessie: Any) -> None:

@@ -11,11 +11,12 @@ from dativo.runtime import mirror, private_project, run_report
 from dativo.runtime.lake_access import plan_here
 from dativo.runtime.locks import job_lock
 from dativo.runtime.plugins import how_to_install, is_installed
-from dativo.runtime.preflight import STATE_FILE_ENV, PreflightCheck
+from dativo.runtime.preflight import PreflightCheck
 from dativo.runtime.private_directory import private_directory
 from dativo.runtime.relay import Relay
 from dativo.runtime.settled import report_from_lake
 from target_iceberg import run_report as reports
+from target_iceberg.glance import STATE_FILE_ENV
 from target_iceberg.run_report import new_run_id
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from target_iceberg.errors import TargetError
     from target_iceberg.load_plan import LoadPlan
 
-STATE_FILE_ENV = "DATIVO_STATE_FILE"
 FIFO = "state.fifo"
 
 
@@ -78,7 +77,7 @@ class PreflightCheck:
 
     def _ask(self, plan: LoadPlan, root: Path, variables: Mapping[str, str]) -> dict[str, Any] | None:
         from target_iceberg.errors import TargetError
-        from target_iceberg.glance import state_at_a_glance
+        from target_iceberg.glance import LAKE_STATE, state_at_a_glance
 
         here = plan_here(plan, root=root, variables=variables)
         if (state := state_at_a_glance(here)) is not None:
@@ -91,4 +90,6 @@ class PreflightCheck:
             self.refusal = e
             return None
         self.changes, self.warnings = found.changes, found.warnings
+        if not found.is_checkpoint:
+            self.fifo.with_name(LAKE_STATE).write_text(json.dumps(found.state))
         return {"state": found.state}

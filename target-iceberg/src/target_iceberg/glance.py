@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,11 +21,14 @@ from target_iceberg.load_plan import LoadPlanError, expand, project_root
 from target_iceberg.table import bookmark as bookmarks
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from target_iceberg.load_plan import Column, LoadPlan, StreamPlan
     from target_iceberg.table.bookmark import Bookmark
 
+STATE_FILE_ENV = "DATIVO_STATE_FILE"
+"""Environment variable with a file or FIFO with {"state": {...}} or {"error": "..."}: `dativo run` has read the lake already, while
+Meltano started, and hands the state to Meltano's state backend."""
+LAKE_STATE = "lake_state.json"
+"""Beside it: the state, if it is the lake's own."""
 _POINTER = """
     SELECT metadata_location FROM iceberg_tables
     WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?
@@ -53,9 +58,21 @@ def state_at_a_glance(plan: LoadPlan) -> dict[str, Any] | None:
 
 
 def holds_state(plan: LoadPlan, state: dict[str, Any]) -> bool:
-    """Whether it is certain that the lake holds this state."""
-    found = state_at_a_glance(plan)
+    """Whether it is certain that the lake holds this state, and that no checkpoint goes with it."""
+    found = _told() or state_at_a_glance(plan)
     return found is not None and bookmarks.same(found, state)
+
+
+def _told() -> dict[str, Any] | None:
+    """The state as whoever started the run has read it from the lake."""
+    answered = os.environ.get(STATE_FILE_ENV)
+    if answered is None:
+        return None
+    try:
+        state = json.loads(Path(answered).with_name(LAKE_STATE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) else None
 
 
 def _has_journal(plan: LoadPlan, directory: Path) -> bool:

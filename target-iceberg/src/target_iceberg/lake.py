@@ -134,6 +134,8 @@ class Preflight:
     bookmarks: dict[str, Bookmark | None]
     changes: dict[str, list[str]] = field(default_factory=dict)
     """Schema changes that the run would apply, per table address, as diff lines."""
+    is_checkpoint: bool = False
+    """The state is that of a checkpoint, and the run has rows that are staged already."""
     warnings: list[str] = field(default_factory=list)
     """What will stop the run later unless somebody mends it."""
 
@@ -193,8 +195,9 @@ def preflight(plan: LoadPlan) -> Preflight:
     with lake_errors("the journal"):
         journal = journal_of(plan, lake.catalog, lake.settings)
         checkpoint = None if journal is None else journal.find(plan, held, state)
-    handed = state if checkpoint is None else checkpoint.state
-    return Preflight(state=handed, bookmarks=held, changes=changes, warnings=warnings)
+    if checkpoint is None:
+        return Preflight(state=state, bookmarks=held, changes=changes, warnings=warnings)
+    return Preflight(state=checkpoint.state, bookmarks=held, changes=changes, warnings=warnings, is_checkpoint=True)
 
 
 def _storage_warnings(lake: Lakehouse) -> list[str]:

@@ -42,6 +42,8 @@ class Faulty:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.faults: list[Fault] = []
+        self.requests: list[str] = []
+        """First lines of all."""
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -89,6 +91,7 @@ class Faulty:
 
     def _next(self, line: str) -> Fault | None:
         with self._lock:
+            self.requests.append(line)
             for fault in self.faults:
                 if fault.hits < fault.times and fault.wanted.search(line):
                     fault.hits += 1

@@ -111,3 +111,38 @@ def test_a_branch_that_is_deleted_meanwhile_is_no_place_to_publish(proxied: Any)
     done = job.run(plan, {"orders": [order(2)], "returns": []}, 2, start=start)
     assert done.code == 2
     assert "overtaken" in done.err
+
+
+def test_three_tables_are_published_with_twelve_requests_and_nothing_new_takes_five(proxied: Any) -> None:
+    job, proxy = proxied
+    job.properties = {**job.properties, "uri": proxy.address}
+    names = ("orders", "returns", "refunds")
+    plan = job.plan(*(job.stream(name) for name in names))
+    assert job.run(plan, {name: [order(1)] for name in names}, 1).code == 0
+    start = lake.preflight(plan).state
+    proxy.requests.clear()
+    assert job.run(plan, {name: [order(2)] for name in names}, 2, start=start).code == 0
+    assert len(proxy.requests) <= 12, proxy.requests
+    assert [sorted(job.rows(name)) for name in names] == [[1, 2]] * 3
+    start = lake.preflight(plan).state
+    proxy.requests.clear()
+    assert job.run(plan, {name: [] for name in names}, 2, start=start).code == 0
+    assert len(proxy.requests) <= 5, proxy.requests
+
+
+def test_a_table_that_changed_before_the_publish_is_looked_at_again(job: Any) -> None:
+    plan = job.plan(job.stream("orders"), job.stream("returns"))
+    assert job.run(plan, {"orders": [order(1)], "returns": [order(1)]}, 1).code == 0
+    start = lake.preflight(plan).state
+
+    def elsewhere() -> None:
+        own, job.name = job.name, "other"
+        assert job.run(job.plan(job.stream("orders")), {"orders": [order(7)]}, 1, start={}).code == 0
+        job.name = own
+
+    done = job.finish(
+        job.start(plan, {"orders": [order(2)], "returns": [order(2)]}, 2, start=start, meanwhile=elsewhere)
+    )
+    assert done.code == 0, done.err
+    assert sorted(job.rows("orders")) == [1, 2, 7]
+    assert sorted(job.rows("returns")) == [1, 2]

@@ -37,7 +37,7 @@ def test_a_run_is_one_commit_with_its_new_tables_and_their_rejects(job: Any) -> 
     assert done.code == 0, done.err
     assert (job.rows("orders"), job.rows("returns")) == ({1: "new", 2: "new"}, {7: "new"})
     first = job.history()
-    assert first[0].startswith("acme/load: 3 rows, run ns")
+    assert first[0].startswith("acme/load: 3 rows, run ")
     second = job.run(plan, {"orders": [order(2, "paid"), order(3)], "returns": []}, 2)
     assert second.code == 0, second.err
     assert job.rows("orders") == {1: "new", 2: "paid", 3: "new"}

@@ -260,7 +260,8 @@ class Finish:
 
         namespace = next(iter(self._run.sinks.values())).plan.namespace
         with lake_errors(f"branch {lake.settings.branch}"):
-            published, merged = publish_in_one_step(lake, namespace, self._run.run_id, self._message(), commit)
+            loaded = {(*p.plan.namespace, p.plan.table): p.stage.loaded for p in publishes.values() if p.stage.loaded}
+            published, merged = publish_in_one_step(lake, namespace, self._run.run_id, self._message(), loaded, commit)
         event("merged", f"branch {lake.settings.branch} is at {merged}", branch=lake.settings.branch, hash=merged)
         for group, done in published:
             self._note(group, done)

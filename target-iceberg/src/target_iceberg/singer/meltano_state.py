@@ -19,6 +19,7 @@ from meltano.core.error import MeltanoError
 from meltano.core.state_store.base import MeltanoState, StateStoreManager
 
 from target_iceberg import load_plan
+from target_iceberg.glance import STATE_FILE_ENV
 from target_iceberg.singer import mirror
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE_ENV = "DATIVO_STATE_FILE"
-"""A file or FIFO with {"state": {...}} or {"error": "..."}: `dativo run` has read the lake already, while Meltano started."""
 FULL_REFRESH_ENV = "DATIVO_FULL_REFRESH"
 
 

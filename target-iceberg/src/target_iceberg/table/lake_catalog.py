@@ -247,7 +247,7 @@ def _on_nessie(settings: LakeCatalog, *, create: bool) -> Catalog | None:
         if create:
             if settings.base_branch is not None:
                 catalog.ensure_branch(settings.base_branch)
-            catalog.ensure_branch(catalog.branch, settings.base_branch)
+            catalog.opened_at = catalog.ensure_branch(catalog.branch, settings.base_branch)
         elif catalog.reference(catalog.branch) is None:
             return None
         return catalog

@@ -5,6 +5,7 @@ Works with servers from 0.99 on. What is done for old ones says when it can go.
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import threading
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.table import Table
 from pyiceberg.table.update import SetPropertiesUpdate
 
 from target_iceberg.table.file_io import FILE_IO
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyiceberg.io import FileIO
-    from pyiceberg.table import CommitTableResponse, Table
+    from pyiceberg.table import CommitTableResponse
+    from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.update import TableRequirement, TableUpdate
     from requests import PreparedRequest, Response
     from requests.adapters import HTTPAdapter
@@ -48,6 +52,11 @@ def server_of(uri: str) -> str:
     return _API.sub("", uri.rstrip("/"))
 
 
+def commit_of(metadata: TableMetadata) -> str | None:
+    """The commit that a branch stood at when a table was loaded from it, or that a change of the table has made."""
+    return metadata.properties.get("nessie.commit.id")
+
+
 @dataclass(frozen=True)
 class Commit:
     """One commit of a branch."""
@@ -71,7 +80,15 @@ class NessieCatalog(BoundedRestCatalog):
 
     def __init__(self, name: str, uri: str, branch: str, **properties: str) -> None:
         self.server, self.branch = server_of(uri), branch
+        self.opened_at: Reference | None = None
+        """Where the branch stood when whoever opened the catalog looked at it."""
+        self.head: str | None = None
+        """The commit that the last change through this catalog has made, if that is certain."""
         self._given = properties
+        self.seeds: dict[tuple[str, ...], Table] = {}
+        """Tables that need not be loaded, each once."""
+        self.names: dict[tuple[str, ...], set[tuple[str, ...]]] | None = None
+        """Namespace -> its tables, on a branch that nobody else writes."""
         self._request = threading.local()
         has_keys = "s3.access-key-id" in properties
         delegation = "none" if has_keys else "vended-credentials"
@@ -89,6 +106,23 @@ class NessieCatalog(BoundedRestCatalog):
         """The same server's tables on another branch."""
         return NessieCatalog(self.name, self.server, branch, **self._given)
 
+    def on_own(self, branch: str, seeds: dict[tuple[str, ...], Table]) -> NessieCatalog:
+        """The tables on a branch that nobody else writes; asks the server for as little as that allows.
+
+        Args:
+            branch: made just now.
+            seeds: tables as they are on it.
+        """
+        own, other = quote(self.branch, safe=""), quote(branch, safe="")
+        prefix = self.properties.get("prefix", "")
+        if not prefix.startswith(own):
+            twin = self.on(branch)
+        else:  # what else the server says of itself does not depend on the branch
+            twin = copy.copy(self)
+            twin.branch, twin.properties = branch, {**self.properties, "prefix": other + prefix[len(own) :]}
+        twin.head, twin.seeds, twin.names = None, dict(seeds), {}
+        return twin
+
     # -- the catalog ------------------------------------------------------------------------------------------------------
 
     def _adapter(self, verify: str | None) -> HTTPAdapter:
@@ -105,16 +139,33 @@ class NessieCatalog(BoundedRestCatalog):
         said = {k: v for k, v in told.items() if k.startswith(_CLIENT_PROPERTIES)}
         return super()._load_file_io({**(properties or {}), **said}, location)
 
+    def load_table(self, identifier: str | tuple[str, ...]) -> Table:
+        """As RestCatalog."""
+        name = self.identifier_to_tuple(identifier)
+        if (seed := self.seeds.pop(name, None)) is not None:
+            return Table(name, seed.metadata, seed.metadata_location, seed.io, self)
+        if self.names is not None:
+            if name[:-1] not in self.names:
+                self.names[name[:-1]] = set(self.list_tables(name[:-1]))
+            if name not in self.names[name[:-1]]:
+                raise NoSuchTableError(f"there is no table {'.'.join(name)} on {self.branch}")
+        table: Table = super().load_table(identifier)
+        return table
+
     def commit_table(
         self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
     ) -> CommitTableResponse:
         """As RestCatalog, for servers that want to know the last column id."""
         self._request.last_column_id = table.metadata.last_column_id
+        self.head = None
+        if self.names is not None:  # also if the answer to a creation is lost
+            self.names.setdefault(table.name()[:-1], set()).add(table.name())
         try:
             done: CommitTableResponse = super().commit_table(table, requirements, _properties_once(updates))
-            return done
         finally:
             self._request.last_column_id = None
+        self.head = commit_of(done.metadata)
+        return done
 
     # -- branches ---------------------------------------------------------------------------------------------------------
 

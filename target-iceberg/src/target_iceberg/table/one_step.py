@@ -18,13 +18,14 @@ from requests.exceptions import RequestException
 from target_iceberg.errors import RetryableError
 from target_iceberg.stages import passing
 from target_iceberg.table.lake_catalog import NessieError, catalog_error
-from target_iceberg.table.nessie import MergeConflictError, NessieCatalog
+from target_iceberg.table.nessie import MergeConflictError, NessieCatalog, Reference, commit_of
 from target_iceberg.table.publisher import DEADLINE_S, Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_iceberg.table.nessie import Reference
+    from pyiceberg.table import Table
+
     from target_iceberg.table.stage import Lakehouse
 
 PREFIX = "dativo_run_"
@@ -34,7 +35,12 @@ T = TypeVar("T")
 
 
 def publish_in_one_step(
-    lake: Lakehouse, namespace: tuple[str, ...], run_id: str, message: str, work: Callable[[Lakehouse], T]
+    lake: Lakehouse,
+    namespace: tuple[str, ...],
+    run_id: str,
+    message: str,
+    loaded: dict[tuple[str, ...], Table],
+    work: Callable[[Lakehouse], T],
 ) -> tuple[T, str]:
     """Let `work` commit to a branch of its own and merge that; returns what it returned, and the hash of the merge.
 
@@ -43,6 +49,7 @@ def publish_in_one_step(
         namespace: of one of the tables.
         run_id: names the branch.
         message: of the commit that everybody sees.
+        loaded: tables as the run has them from the job's branch.
         work: commits; is called again on a fresh branch after a conflict.
 
     Raises:
@@ -52,15 +59,21 @@ def publish_in_one_step(
     catalog = lake.catalog
     assert isinstance(catalog, NessieCatalog)
     backoff = Backoff()
+    # The run knows where the branch stood and what its tables were there. A table that has changed since cannot be merged.
+    target, catalog.opened_at = catalog.opened_at, None
+    if target is None or any(commit_of(t.metadata) != target.hash for t in loaded.values()):
+        target, loaded = None, {}
     while True:
         name = f"{PREFIX}{run_id}"
         try:
-            target = catalog.ensure_branch(catalog.branch)
+            target = target or catalog.ensure_branch(catalog.branch)
             _make(catalog, name, target)
             try:
-                done = work(dataclasses.replace(lake, catalog=catalog.on(name)))
+                on_branch = catalog.on_own(name, loaded)
+                done = work(dataclasses.replace(lake, catalog=on_branch, seen={}))
                 passing("before_merge")
-                source, merged = _merge(catalog, name, target, message, lake.job)
+                made = Reference(name, on_branch.head) if on_branch.head else None
+                source, merged = _merge(catalog, name, made, target, message, lake.job)
                 passing("after_merge")
             except BaseException:
                 with contextlib.suppress(NessieError, RequestException):
@@ -68,6 +81,7 @@ def publish_in_one_step(
                 raise
             _remove(catalog, source)
         except MergeConflictError as e:
+            target, loaded = None, {}
             catalog.begin_history(catalog.branch, namespace)
             if not backoff.wait():
                 raise RetryableError(
@@ -105,9 +119,11 @@ def _make(catalog: NessieCatalog, name: str, target: Reference) -> None:
         catalog.create_branch(name, target)
 
 
-def _merge(catalog: NessieCatalog, name: str, target: Reference, message: str, author: str) -> tuple[Reference, str]:
-    """What was merged, and the target's new hash."""
-    source = catalog.reference(name)
+def _merge(
+    catalog: NessieCatalog, name: str, made: Reference | None, target: Reference, message: str, author: str
+) -> tuple[Reference, str]:
+    """What was merged, and the target's new hash; `made`: where the branch stands, if that is known."""
+    source = made or catalog.reference(name)
     if source is None:
         raise MergeConflictError(f"the branch {name} has gone")
     backoff = Backoff()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.exceptions import TableAlreadyExistsError
@@ -48,6 +48,9 @@ class Lakehouse:
     settings: LakeCatalog
     tenant: str
     job: str
+    seen: dict[str, Table] = field(default_factory=dict)
+    """Address -> table as it was when its bookmark was read, where a request to the catalog costs more than to find out at the
+    publish that it has changed since."""
 
     def load(self, plan: StreamPlan) -> Table | None:
         """The table of a stream as it stands now."""
@@ -98,7 +101,8 @@ class Stage:
     plan: StreamPlan
     start: Bookmark | None
     """The bookmark at the start of the run."""
-    table_existed: bool
+    loaded: Table | None
+    """The table as it was before; None where the run makes it."""
     table: Table
     schema: Schema
     spec: PartitionSpec
@@ -107,6 +111,11 @@ class Stage:
     steps: tuple[StreamPlan, ...] = ()
     """Every shape that the stream had in this run, oldest first; a publish applies them in this order, so that a table made
     by the run gets the field ids with which its files were written."""
+
+    @property
+    def table_existed(self) -> bool:
+        """Whether it was there before the run."""
+        return self.loaded is not None
 
     @property
     def specs(self) -> dict[int, PartitionSpec]:
@@ -131,11 +140,11 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
     """
     plan = steps[-1]
     with lake_errors(address(plan)):
-        transaction, existed = _begin(lake, steps[0])
+        transaction, loaded = _begin(lake, steps[0])
         metadata: Any = transaction.table_metadata
-        start = lake.bookmark(metadata, plan.stream) if existed else None
+        start = lake.bookmark(metadata, plan.stream) if loaded is not None else None
         changes: list[str] = []
-        if existed:
+        if loaded is not None:
             refuse_write_mode(lake, plan, metadata, start)
             changes = evolve.refuse_or_list(plan, metadata)
         for step in steps:
@@ -144,7 +153,7 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
         return Stage(
             plan=plan,
             start=start,
-            table_existed=existed,
+            loaded=loaded,
             table=staged_table(transaction),
             schema=metadata.schema(),
             spec=metadata.spec(),
@@ -154,14 +163,14 @@ def open_stage(lake: Lakehouse, *steps: StreamPlan) -> Stage:
         )
 
 
-def _begin(lake: Lakehouse, plan: StreamPlan) -> tuple[Transaction, bool]:
-    """A transaction, and whether its table existed when it was looked at; another run may be making it."""
-    table = lake.load(plan)
+def _begin(lake: Lakehouse, plan: StreamPlan) -> tuple[Transaction, Table | None]:
+    """A transaction, and its table as it was when it was looked at; another run may be making it."""
+    table = lake.seen.pop(address(plan), None) or lake.load(plan)
     try:
-        return lake.begin(plan, table), table is not None
+        return lake.begin(plan, table), table
     except TableAlreadyExistsError:  # between the two calls
         table = lake.load(plan)
-        return lake.begin(plan, table), table is not None
+        return lake.begin(plan, table), table
 
 
 def refuse_write_mode(lake: Lakehouse, plan: StreamPlan, metadata: TableMetadata, start: Bookmark | None) -> None:
@@ -220,5 +229,7 @@ def read_bookmarks(lake: Lakehouse, plan: LoadPlan) -> dict[str, Bookmark | None
     for stream in plan.streams:
         with lake_errors(address(stream)):
             table = lake.load(stream)
+            if table is not None and lake.settings.kind == "nessie":
+                lake.seen[address(stream)] = table
             found[stream.stream] = None if table is None else lake.bookmark(table.metadata, stream.stream)
     return found
