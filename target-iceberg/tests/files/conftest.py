@@ -21,6 +21,7 @@ from target_iceberg.table.files_catalog import FilesCatalog, FilesManifest
 from target_iceberg.table.lake_catalog import open_catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 COLUMNS = (
@@ -144,6 +145,12 @@ class Folder:
         scheme, netloc, path = PyArrowFileIO.parse_location(f"{self.root}/{table}")
         found = io.fs_by_scheme(scheme, netloc).get_file_info(pafs.FileSelector(path, recursive=True))
         return {f.path.removeprefix(f"{path}/") for f in found if f.type == pafs.FileType.File}
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> Callable[[str, dict[str, str]], Folder]:
+    """Below any root."""
+    return lambda root, properties: Folder(tmp_path / "runs", root, properties)
 
 
 @pytest.fixture

@@ -207,3 +207,20 @@ def test_a_place_that_cannot_be_written_is_a_warning_before_the_run(
     assert lake.preflight(folder.plan()).warnings == []
     monkeypatch.setattr(lake, "_probe", refused)
     assert lake.preflight(folder.plan()).warnings == ["the object store refuses access"]
+
+
+@pytest.mark.parametrize("wrong", ["key", "container"])
+def test_azure_refusals_say_what_to_check(azurite: Any, make_folder: Any, wrong: str) -> None:
+    properties, root = dict(azurite.properties), azurite.root
+    if wrong == "key":
+        text = properties["adls.connection-string"]
+        key = text.partition("AccountKey=")[2].partition(";")[0]
+        properties["adls.connection-string"] = text.replace(key, key[:8][::-1] + key[8:])
+    else:
+        root = "abfs://nowhere"
+    folder = make_folder(root, properties)
+    done = folder.run(folder.plan(), NEW, at=1, start={})
+    assert done.code == 2
+    assert ("refuses access" if wrong == "key" else "there is no such bucket") in done.err, done.err
+    assert "Traceback" not in done.err
+    assert key[8:] not in done.err if wrong == "key" else True

@@ -93,7 +93,7 @@ def catalog_error(e: BaseException, where: str) -> TargetError:
 def storage_error(e: OSError, where: str) -> TargetError:
     """Translate a failed read or write of a file of the lake."""
     reason = e.strerror or str(e).splitlines()[0][:500]
-    if "AWS Error" in reason:
+    if "AWS Error" in reason or "://" in reason:  # of an object store, as PyArrow or our own requests tell it
         return _object_store_error(reason, where)
     return RetryableError(
         f"{where}: cannot write or read files of the lake: {reason}; nothing was published. Free space or mend "
@@ -103,7 +103,8 @@ def storage_error(e: OSError, where: str) -> TargetError:
 
 
 _REFUSED = re.compile(
-    r"ACCESS_DENIED|SIGNATURE|ACCESS_KEY|INVALID_CLIENT_TOKEN|HTTP status: 40[13]|Forbidden", re.IGNORECASE
+    r"ACCESS_DENIED|SIGNATURE|ACCESS_KEY|INVALID_CLIENT_TOKEN|HTTP status: 40[13]|Forbidden|AuthenticationFailed|AuthorizationFailure",
+    re.IGNORECASE,
 )
 
 
@@ -114,7 +115,7 @@ def _object_store_error(reason: str, where: str) -> TargetError:
             f"{where}: the object store refuses access: {reason}; check the access key and its secret, and what they may do",
             "storage",
         )
-    if "NO_SUCH_BUCKET" in reason:
+    if re.search("NO_SUCH_BUCKET|NoSuchBucket|ContainerNotFound", reason):
         return TargetError(f"{where}: there is no such bucket: {reason}; make it, or name another one", "storage")
     return RetryableError(
         f"{where}: the object store does not answer as it should: {reason}; nothing was published. Run again when it does",
