@@ -98,7 +98,58 @@ def csv_case(work: Path, rows: int) -> None:
         )
 
 
-CASES = {"compile": compile_case, "idle": idle_case, "csv": csv_case, **target_cases.CASES}
+def nessie_case(work: Path, rows: int) -> None:
+    """CSV to a table on Nessie with its files in an S3 server, and to a folder there, beside the embedded catalog."""
+    sys.path.insert(0, str(HERE.parent / "tests/services"))
+    import servers  # standard library, but only this case needs it
+
+    found = servers.running("bench")
+    variables = {
+        "S3_ENDPOINT": found.s3,
+        "S3_KEY": found.access_key,
+        "S3_SECRET": found.secret_key,
+        "NESSIE_URI": found.nessie,
+    }
+    s3 = (
+        "{endpoint: '${S3_ENDPOINT}', region: us-east-1, access_key_id: '${S3_KEY}', secret_access_key: '${S3_SECRET}'}"
+    )
+    source = DATA / f"orders-{rows}.csv"
+    if not source.exists():
+        generate.csv_file(source, rows)
+    places = {
+        "embedded": "",
+        "nessie": f"target: {{connection: {{nessie: {{uri: '${{NESSIE_URI}}'}}, s3: {s3}}}}}\n",
+        "folder": f"target: {{connection: {{s3: {{bucket: {found.bucket}, prefix: bench, {s3[1:]}}}}}\n",
+    }
+    figures: dict[str, list[Figure]] = {name: [] for name in places}
+    try:
+        for turn in range(3):
+            for name, said in places.items():
+                root = work / f"{name}{turn}"
+                project(root, 1, str(source))
+                (root / "jobs/tenant0").rename(root / f"jobs/{name}{turn}")
+                job, secrets = root / f"jobs/{name}{turn}/orders_0000.yaml", root / f"secrets/{name}{turn}/.env"
+                secrets.parent.mkdir(parents=True)
+                secrets.write_text("".join(f"{k}={v}\n" for k, v in variables.items()))
+                text = job.read_text().replace("tenant0", f"{name}{turn}") + said
+                job.write_text(text.replace("connector: iceberg", "connector: s3") if name == "folder" else text)
+                run = [str(BIN / "dativo"), "run", "--config", str(job.relative_to(root))]
+                figures[name].append(measure(run, root))
+                shutil.rmtree(root)
+    finally:
+        servers.stop("bench")
+    base = median(figures["embedded"])
+    show(f"csv {rows:,} rows, embedded catalog, local files", base)
+    for name, wanted in (("nessie", "wanted: >= 0.8"), ("folder", "for comparison")):
+        figure = median(figures[name])
+        show(
+            f"csv {rows:,} rows, {name}, S3 server",
+            figure,
+            f"rate {base.wall_s / figure.wall_s:.2f} of embedded ({wanted})",
+        )
+
+
+CASES = {"compile": compile_case, "idle": idle_case, "csv": csv_case, "nessie": nessie_case, **target_cases.CASES}
 
 
 def main() -> None:
