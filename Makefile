@@ -99,7 +99,8 @@ test-spark: $(INSTALLED) ## compare what Spark reads with what PyIceberg reads; 
 	@test -x .services/spark/bin/python || "$(PYTHON)" -m venv .services/spark
 	@.services/spark/bin/python -m pip install --quiet --disable-pip-version-check 'pyspark>=4.0,<4.1'
 	@$(BIN)/python tests/spark/tables.py .services/spark-lake
-	@.services/spark/bin/python tests/spark/read.py .services/spark-lake
+	@.services/spark/bin/python tests/spark/read.py .services/spark-lake; code=$$?; \
+		$(BIN)/python tests/services/servers.py stop spark >/dev/null; exit $$code
 
 .PHONY: wheels
 wheels: $(INSTALLED) ## build all distributions into dist/

@@ -335,11 +335,11 @@ def _read() -> Servers | None:
 
 
 def main() -> int:
-    """`start`, `stop` or `status`."""
+    """`start`, `stop` (or `stop OWNER`: only what that one has started) or `status`."""
     command = sys.argv[1] if len(sys.argv) > 1 else "start"
     try:
         if command == "stop":
-            print("stopped" if stop() else "nothing was running")
+            print("stopped" if stop(sys.argv[2] if len(sys.argv) > 2 else None) else "nothing was running")
             return 0
         if command == "status" and _read() is None:
             print("not running; start them with: make services")

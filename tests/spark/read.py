@@ -8,14 +8,16 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-PACKAGES = "org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.11.0,org.xerial:sqlite-jdbc:3.50.3.0"
+PACKAGES = "org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.11.0,org.apache.iceberg:iceberg-aws-bundle:1.11.0,org.xerial:sqlite-jdbc:3.50.3.0"
 QUERY = """SELECT id, status, CAST(amount AS STRING), date_format(at, 'yyyy-MM-dd HH:mm:ss.SSSSSS'), o.k, note
-FROM lake.default.{} ORDER BY id"""
+FROM {}.default.{} ORDER BY id"""
 
 
 def main() -> None:
     """Compare every table; exit 1 when one differs."""
     directory = Path(sys.argv[1]).resolve()
+    expected = json.loads((directory / "expected.json").read_text())
+    servers = expected.pop("servers")
     settings = {
         "spark.ui.enabled": "false",
         "spark.jars.packages": PACKAGES,
@@ -25,20 +27,29 @@ def main() -> None:
         "spark.sql.catalog.lake.uri": f"jdbc:sqlite:{directory}/catalog.db",
         "spark.sql.catalog.lake.warehouse": f"file://{directory}/warehouse",
         "spark.sql.catalog.lake.jdbc.schema-version": "V1",
+        "spark.sql.catalog.nessie": "org.apache.iceberg.spark.SparkCatalog",
+        "spark.sql.catalog.nessie.type": "rest",
+        "spark.sql.catalog.nessie.uri": f"{servers['nessie']}/iceberg/{servers['branch']}",
+        "spark.sql.catalog.nessie.io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
+        "spark.sql.catalog.nessie.s3.endpoint": servers["s3"],
+        "spark.sql.catalog.nessie.s3.path-style-access": "true",
+        "spark.sql.catalog.nessie.s3.access-key-id": servers["access_key"],
+        "spark.sql.catalog.nessie.s3.secret-access-key": servers["secret_key"],
+        "spark.sql.catalog.nessie.client.region": "us-east-1",
     }
     builder = SparkSession.builder.master("local[2]")
     for name, value in settings.items():
         builder = builder.config(name, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    expected = json.loads((directory / "expected.json").read_text())
     different = []
-    for table, rows in expected.items():
-        found = [list(r) for r in spark.sql(QUERY.format(table)).collect()]
-        same = found == rows
-        print(f"{table}: {len(found)} rows in Spark, {len(rows)} in PyIceberg: {'the same' if same else 'DIFFERENT'}")
-        if not same:
-            different.append(table)
+    for catalog, tables in expected.items():
+        for table, rows in tables.items():
+            found = [list(r) for r in spark.sql(QUERY.format(catalog, table)).collect()]
+            said = "the same" if found == rows else "DIFFERENT"
+            print(f"{catalog} {table}: {len(found)} rows in Spark, {len(rows)} in PyIceberg: {said}")
+            if found != rows or not rows:
+                different.append(table)
     spark.stop()
     if different or not expected:
         sys.exit(1)

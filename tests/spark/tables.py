@@ -1,4 +1,5 @@
-"""Tables of every kind that a run can leave, and the rows that PyIceberg sees in them, for Spark to compare.
+"""Tables of every kind that a run can leave, in a SQL catalog and on Nessie, and the rows that PyIceberg sees in them, for Spark
+to compare.
 
 Usage: tables.py DIRECTORY
 """
@@ -9,10 +10,25 @@ import json
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from pyiceberg.catalog.sql import SqlCatalog
+
+from target_iceberg import load_plan
+from target_iceberg.load_plan import LakeCatalog, LoadPlan, StreamPlan
+from target_iceberg.table.lake_catalog import nessie_catalog
+from target_iceberg.types import column_from_json_schema
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "services"))
+import servers
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+OWNER = "spark"
 
 PROPERTIES = {
     "id": {"type": "integer"},
@@ -58,21 +74,65 @@ def load(directory: Path, stream: str, properties: dict[str, Any], rows: list[An
     subprocess.run(command, input=text, text=True, check=True, cwd=directory, stderr=subprocess.DEVNULL)
 
 
-def main() -> None:
-    """Make the tables and write expected.json."""
-    directory = Path(sys.argv[1]).resolve()
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    wider = {**PROPERTIES, "note": {"type": ["string", "null"]}}
-    for name, settings in KINDS.items():
-        load(directory, name, PROPERTIES, records(name, range(200), "new"), **settings)
-        load(directory, name, PROPERTIES, records(name, range(100, 300), "paid"), **settings)
-        load(directory, name, wider, records(name, range(0, 300, 10), "third", note="x"), **settings)
-    catalog = SqlCatalog("lake", uri=f"sqlite:///{directory}/catalog.db", warehouse=f"file://{directory}/warehouse")
-    expected = {}
+class OnNessie:
+    """Runs of a job whose tables lie on a branch of a real Nessie."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.servers = directory, servers.running(OWNER)
+        properties = {
+            "uri": self.servers.nessie,
+            "s3.endpoint": self.servers.s3,
+            "s3.access-key-id": self.servers.access_key,
+            "s3.secret-access-key": self.servers.secret_key,
+            "s3.region": "us-east-1",
+        }
+        self.settings = LakeCatalog(kind="nessie", properties=properties, branch=f"spark-{uuid.uuid4().hex[:8]}")
+        self._n = 0
+
+    def load(self, name: str, properties: dict[str, Any], rows: list[Any], **settings: Any) -> None:
+        """A run by load plan, so that the table can follow its contract."""
+        stream = StreamPlan(
+            stream=name,
+            namespace=("default",),
+            table=name,
+            columns=tuple(column_from_json_schema(n, s, n == "id") for n, s in properties.items()),
+            key=("id",),
+            write_mode="upsert",
+            evolution="merge",
+            fingerprint="f",
+            **{k: tuple(v) for k, v in settings.items()},
+        )
+        plan = LoadPlan(
+            tenant="t",
+            job=name,
+            state_id=name,
+            tap="x",
+            catalog=self.settings,
+            streams=(stream,),
+            state_dir=f"state/{name}",
+        )
+        (self.directory / "plan.json").write_bytes(load_plan.dump(plan))
+        (self.directory / "config.json").write_text('{"load_plan": "plan.json"}')
+        before, self._n = ({"bookmarks": {name: {"at": self._n}}} if self._n % 3 else {}), self._n + 1
+        messages = [
+            {"type": "DATIVO_START", "run": str(uuid.uuid4()), "state": before},
+            {"type": "SCHEMA", "stream": name, "schema": {"properties": properties}, "key_properties": ["id"]},
+            *rows,
+            {"type": "STATE", "value": {"bookmarks": {name: {"at": self._n}}}},
+            {"type": "DATIVO_END"},
+        ]
+        subprocess.run(
+            [str(Path(sys.executable).parent / "target-iceberg"), "--config", "config.json"],
+            input="".join(json.dumps(m) + "\n" for m in messages), text=True, check=True, cwd=self.directory,
+        )  # fmt: skip
+
+
+def seen(catalog: Catalog) -> dict[str, list[Any]]:
+    """Rows of every table as Spark is to see them."""
+    found = {}
     for name in KINDS:
         rows = catalog.load_table(f"default.{name}").scan().to_arrow().to_pylist()
-        expected[name] = sorted(
+        found[name] = sorted(
             [
                 r["id"],
                 r["status"],
@@ -83,6 +143,27 @@ def main() -> None:
             ]
             for r in rows
         )
+    return found
+
+
+def main() -> None:
+    """Make the tables and write expected.json."""
+    directory = Path(sys.argv[1]).resolve()
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    nessie = OnNessie(directory)
+    wider = {**PROPERTIES, "note": {"type": ["string", "null"]}}
+    for name, settings in KINDS.items():
+        for properties, rows in (
+            (PROPERTIES, records(name, range(200), "new")),
+            (PROPERTIES, records(name, range(100, 300), "paid")),
+            (wider, records(name, range(0, 300, 10), "third", note="x")),
+        ):
+            load(directory, name, properties, rows, **settings)
+            nessie.load(name, properties, rows, **settings)
+    sql = SqlCatalog("lake", uri=f"sqlite:///{directory}/catalog.db", warehouse=f"file://{directory}/warehouse")
+    where = {"branch": nessie.settings.branch, **msgspec.to_builtins(nessie.servers)}
+    expected = {"lake": seen(sql), "nessie": seen(nessie_catalog(nessie.settings)), "servers": where}
     (directory / "expected.json").write_text(json.dumps(expected))
 
 
