@@ -67,9 +67,14 @@ def _elsewhere(job: ResolvedJob, connection: Mapping[str, Any]) -> dict[str, str
 def _nessie(job: ResolvedJob, connection: Mapping[str, Any]) -> LakeCatalog:
     nessie = {k.replace("oauth2_server_uri", "oauth2-server-uri"): v for k, v in _texts(connection["nessie"]).items()}
     storage = {k: v for k, v in _storage(job, connection).items() if k != "warehouse"}  # the server has its own
+    may_make = nessie.pop("create_branch", "true") == "true"
     properties = {"uri": nessie.pop("uri", ""), **nessie, **storage}
     return LakeCatalog(
-        kind="nessie", properties=properties, branch=job.target.branch or job.tenant, base_branch=job.target.base_branch
+        kind="nessie",
+        properties=properties,
+        branch=job.target.branch or job.tenant,
+        base_branch=job.target.base_branch,
+        create_branch=may_make,
     )
 
 

@@ -166,6 +166,8 @@ class LakeCatalog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     branch: str | None = None
     base_branch: str | None = None
     """From which `branch` is made when it is missing; None: the server's default branch."""
+    create_branch: bool = True
+    """Whether `branch` may be made."""
 
 
 class Rejects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

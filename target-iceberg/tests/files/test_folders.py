@@ -224,3 +224,15 @@ def test_azure_refusals_say_what_to_check(azurite: Any, make_folder: Any, wrong:
     assert ("refuses access" if wrong == "key" else "there is no such bucket") in done.err, done.err
     assert "Traceback" not in done.err
     assert key[8:] not in done.err if wrong == "key" else True
+
+
+def test_a_corrected_reject_becomes_a_row_of_the_folder_once(folder: Any) -> None:
+    plan = folder.plan()
+    folder.run(plan, [*NEW, {"id": 9, "status": "lost"}], at=1)
+    (reject,) = lake.rejects(plan)
+    for turn in range(2):
+        (done,) = lake.replay(plan, lambda _: True, {reject.id: {"status": "paid"}} if turn == 0 else {})
+        assert done.published == (1 if turn == 0 else 0)
+    assert folder.rows() == {**dict.fromkeys(range(6), "new"), 9: "paid"}
+    assert [r.status for r in lake.rejects(plan)] == ["replayed"]
+    assert len(listed_rows(folder, folder.manifest("orders__rejects"), "orders__rejects")) == 1

@@ -8,6 +8,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
 
 from target_iceberg import lake
@@ -191,3 +192,13 @@ def test_a_strict_run_publishes_its_rejects_and_no_rows(job: Any) -> None:
     assert done.code == 2
     assert job.catalog().load_table((job.namespace, "orders__rejects")).scan().to_arrow().num_rows == 1
     assert not job.catalog().table_exists((job.namespace, "orders"))
+
+
+def test_a_branch_that_may_not_be_made_is_asked_for(job: Any) -> None:
+    plan = job.plan(job.stream("orders"))
+    strict = msgspec.structs.replace(plan, catalog=msgspec.structs.replace(plan.catalog, create_branch=False))
+    done = job.run(strict, {"orders": [order(1)]}, 1, start={})
+    assert done.code == 2
+    assert f"there is no branch {job.branch}" in done.err
+    assert job.run(plan, {"orders": [order(1)]}, 1).code == 0
+    assert job.run(strict, {"orders": [order(2)]}, 2).code == 0

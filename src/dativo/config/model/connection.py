@@ -16,6 +16,8 @@ class Nessie(Authored):
     credential: str | None = None
     oauth2_server_uri: str | None = None
     scope: str | None = None
+    create_branch: bool = True
+    """Whether a job's branch is made when it is missing, and `dativo run --branch` may make one."""
 
 
 class S3(Authored):

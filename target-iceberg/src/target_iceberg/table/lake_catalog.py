@@ -245,6 +245,12 @@ def _on_nessie(settings: LakeCatalog, *, create: bool) -> Catalog | None:
     """The catalog on the job's branch, which is made if it is missing; None when it is missing and `create` is false."""
     catalog = nessie_catalog(settings)
     with lake_errors(f"Nessie {catalog.server}, branch {catalog.branch}"):
+        if create and not settings.create_branch and catalog.reference(catalog.branch) is None:
+            raise TargetError(
+                f"Nessie {catalog.server}: there is no branch {catalog.branch}, and connection.nessie.create_branch is false; make the "
+                "branch, or name another one with target.branch",
+                "configuration",
+            )
         if create:
             if settings.base_branch is not None:
                 catalog.ensure_branch(settings.base_branch)
