@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import singer_arrow
-from tap_csv.columns import type_of
 from tap_csv.tap import TapCSV
+from tap_kit.columns import type_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

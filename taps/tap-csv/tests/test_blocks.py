@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from tap_csv import blocks
 from tap_csv.blocks import BlockReader
-from tap_csv.columns import SOURCE_RECORD, Column
+from tap_csv.columns import SOURCE_RECORD
 from tap_csv.header import lay_out
 from tap_csv.parse import Parser
 from tap_csv.quoting import Lexer
 from tap_csv.settings import Dialect
+from tap_kit.columns import Column
 from tap_kit.errors import TapError
 
 if TYPE_CHECKING:

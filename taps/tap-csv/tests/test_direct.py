@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tap_csv.blocks import BlockReader
-from tap_csv.columns import Column
 from tap_csv.header import Layout
 from tap_csv.parse import Parser
 from tap_csv.quoting import Lexer
 from tap_csv.settings import Dialect
+from tap_kit.columns import Column
 
 WORDS = {
     "long": ["0", "1", "-7", "+5", "5.0", "0x1F", "9223372036854775807", "9223372036854775808", " 3 ", "1e3", "007"],

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tap_csv.cast import FALSE_WORDS, TRUE_WORDS
 from tap_csv.settings import CONFIG_JSONSCHEMA
+from tap_kit.cast import FALSE_WORDS, TRUE_WORDS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SOURCES = Path(__file__).parents[1] / "src" / "tap_csv"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from tap_csv.cast import FALSE_WORDS, TRUE_WORDS, arrow_type, cast_texts
+from tap_kit.cast import FALSE_WORDS, TRUE_WORDS, arrow_type, cast_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tap_csv.columns import PROVENANCE, TYPE_KEYWORD, Column
+from tap_csv.columns import PROVENANCE
 from tap_csv.header import lay_out, refuse_unusable
 from tap_csv.reading import opened
+from tap_kit.columns import TYPE_KEYWORD, Column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tap_csv.blocks import BlockReader
-    from tap_csv.columns import Column
     from tap_csv.settings import Dialect
+    from tap_kit.columns import Column
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tap_csv.cast import cast_texts
-from tap_csv.columns import TYPE_KEYWORD
+from tap_kit.cast import cast_texts
+from tap_kit.columns import TYPE_KEYWORD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,18 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from tap_csv.cast import arrow_type, cast_texts
 from tap_csv.columns import SOURCE_FILE, SOURCE_RECORD
 from tap_csv.direct import DirectReader
+from tap_kit.cast import arrow_type, cast_texts
 from tap_kit.lanes import Misfit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tap_csv.blocks import Block, Reject
-    from tap_csv.columns import Column
     from tap_csv.header import Layout
     from tap_csv.settings import Dialect
+    from tap_kit.columns import Column
 
 
 class Parsed(NamedTuple):

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tap_csv.columns import Column, columns_of, type_of
+from tap_csv.columns import columns_of
+from tap_kit.columns import Column, type_of
 
 
 @pytest.mark.parametrize(

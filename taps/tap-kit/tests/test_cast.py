@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_csv.cast import FALSE_WORDS, TRUE_WORDS, arrow_type, cast_texts
+from tap_kit.cast import FALSE_WORDS, TRUE_WORDS, arrow_type, cast_texts
 
 UTC = timezone.utc
 MISFIT = object()

@@ -1,4 +1,4 @@
-"""From the text of a CSV field to a typed value: one set of rules for both lanes, whole columns at a time.
+"""From the text of a field to a typed value: one set of rules for both lanes, whole columns at a time.
 
 Most columns are cast at once. Only when a value does not parse, the column's texts are brought into the spelling that
 the cast reads (`_CLEAN`) and cast again; what still does not parse is found by halving.
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tap_csv.columns import decimal_parameters
+from tap_kit.columns import decimal_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
