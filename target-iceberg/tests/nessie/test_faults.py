@@ -81,8 +81,9 @@ def test_a_publish_that_cannot_be_ends_with_all_or_nothing_and_a_rerun_makes_it_
     plan = through(job, proxy)
     assert job.run(plan, {"orders": [order(1)], "returns": [order(1)]}, 1).code == 0
     start = lake.preflight(plan).state
-    proxy.fault(wanted, kind, 100)
-    done = job.run(plan, {"orders": [order(2)], "returns": [order(2)]}, 2, start=start)
+    proxy.fault(wanted, kind, 10_000)
+    records = {"orders": [order(2)], "returns": [order(2)]}
+    done = job.run(plan, records, 2, start=start, DATIVO_PUBLISH_DEADLINE_S="5")
     assert done.code == 2, done.err
     assert "Traceback" not in done.err
     proxy.faults.clear()

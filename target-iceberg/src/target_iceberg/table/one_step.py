@@ -82,6 +82,7 @@ def publish_in_one_step(
             _remove(catalog, source)
         except MergeConflictError as e:
             target, loaded = None, {}
+            catalog.ensure_branch(catalog.branch)
             catalog.begin_history(catalog.branch, namespace)
             if not backoff.wait():
                 raise RetryableError(
@@ -108,7 +109,28 @@ def abandoned_branches(catalog: NessieCatalog, now: dt.datetime) -> list[Referen
 
 
 def _make(catalog: NessieCatalog, name: str, target: Reference) -> None:
-    """A branch of the run; one that an earlier attempt has left goes."""
+    """A branch of the run; one that an earlier attempt has left goes.
+
+    Raises:
+        MergeConflictError: the branch that it is to be made from has gone.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            _make_once(catalog, name, target)
+        except (RequestException, NessieError) as e:
+            if isinstance(e, NessieError) and e.status == 404:
+                raise MergeConflictError(str(e)) from e
+            if isinstance(e, NessieError) and e.status < 500 and e.status != 429:
+                raise
+            # It may have been made; the next attempt takes it away.
+            if not backoff.wait():
+                raise catalog_error(e, f"branch {name}") from e
+        else:
+            return
+
+
+def _make_once(catalog: NessieCatalog, name: str, target: Reference) -> None:
     try:
         catalog.create_branch(name, target)
     except NessieError as e:
