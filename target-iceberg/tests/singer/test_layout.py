@@ -145,7 +145,7 @@ def test_rows_are_in_order_within_each_file(
         checked = [tuple(r[s.split()[0]] for s in sort_by) for r in rows]
         assert checked == _sorted(checked, sort_by)
     left = {f.file_path for f in data_files(target)}
-    there = {str(p.as_uri()) for p in (target.root / "lake").rglob("*.parquet") if "deletes" not in p.name}
+    there = {f"file://{p}" for p in (target.root / "lake").rglob("*.parquet") if "deletes" not in p.name}
     assert there == left  # the files before sorting are gone
 
 

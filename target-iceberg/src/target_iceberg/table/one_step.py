@@ -118,7 +118,7 @@ def _make(catalog: NessieCatalog, name: str, target: Reference) -> None:
     while True:
         try:
             _make_once(catalog, name, target)
-        except (RequestException, NessieError) as e:
+        except (RequestException, NessieError) as e:  # noqa: PERF203  a request is no tight loop
             if isinstance(e, NessieError) and e.status == 404:
                 raise MergeConflictError(str(e)) from e
             if isinstance(e, NessieError) and e.status < 500 and e.status != 429:
