@@ -40,7 +40,7 @@ class Job:
             "s3.secret-access-key": servers.secret_key,
             "s3.region": "us-east-1",
         }
-        self._runs = 0
+        self.run_ids: list[str] = []
 
     def stream(self, name: str, **changes: Any) -> StreamPlan:
         """Upsert by id, unless said otherwise."""
@@ -81,8 +81,8 @@ class Job:
 
         `meanwhile` is called when all records are read and the end has not come.
         """
-        self._runs += 1
         run_id = run_report.new_run_id()
+        self.run_ids.append(run_id)
         directory = self.root / run_id
         directory.mkdir()
         (directory / "plan.json").write_bytes(load_plan.dump(plan))
