@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -380,3 +382,21 @@ def test_versions_may_come_to_a_table_that_had_none_and_with_another_key(target:
     alive = [r["id"] for r in ids(target) if r["_sdc_deleted_at"] is None]
     assert alive == [1, 3]  # a row without a version stays
     assert len(ids(target)) == (2 if hard else 3)
+
+
+def test_a_rest_catalog_of_which_the_environment_says_the_type_is_opened(tmp_path: Path) -> None:
+    said = {"PYICEBERG_CATALOG__THEIRS__TYPE": "rest", "PYICEBERG_CATALOG__THEIRS__URI": "http://127.0.0.1:9"}
+    (tmp_path / "config.json").write_text("{}")
+    done = subprocess.run(
+        [sys.executable, "-c", "from target_iceberg.singer.main import main; main()", "--config", "config.json"],
+        input='{"type":"SCHEMA","stream":"d","schema":{"properties":{"id":{"type":"integer"}}},"key_properties":["id"]}\n'
+        '{"type":"RECORD","stream":"d","record":{"id":1}}\n',
+        env={**os.environ, **said},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "does not answer as it should" in done.stderr, done.stderr  # it was asked, and nobody is there
+    assert "127.0.0.1" in done.stderr
