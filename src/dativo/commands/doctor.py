@@ -71,8 +71,8 @@ def _one_job(job: ResolvedJob, root: Path, secrets_dir: Path) -> Iterator[Probe]
             yield Probe(f"{label} {address}", "ok", "answers")
     for address in probes.nessie_addresses(job, variables):
         version = probes.nessie_version(address)
-        if (too_old := probes.old_nessie(address)) is not None:
-            yield Probe(f"{label} Nessie", "warning", too_old, "upgrade the server")
+        if (problem_of_age := probes.too_old(version)) is not None:
+            yield Probe(f"{label} Nessie", "warning", problem_of_age, "upgrade the server")
         elif version is not None:
             yield Probe(f"{label} Nessie", "ok", f"version {'.'.join(map(str, version))}")
     if all(probes.refusal(address) is None for address in addresses):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dativo.config.diagnostics import Finding, PathPart
     from dativo.config.job_case import JobCase
-    from dativo.config.model.resolved import ResolvedJob
+    from dativo.config.model.resolved import ResolvedJob, SourceObject
     from dativo.config.project import Project
 
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-[^}]*)?\}")
@@ -145,8 +145,10 @@ def format_refused(case: JobCase) -> Iterator[Finding]:
         yield from _pattern_findings(case, job, item, pattern or path_pattern.DEFAULTS[said], said)
 
 
-def _pattern_findings(case: JobCase, job: ResolvedJob, item: object, pattern: str, said: str) -> Iterator[Finding]:
-    contract = item.contract  # type: ignore[attr-defined]
+def _pattern_findings(
+    case: JobCase, job: ResolvedJob, item: SourceObject, pattern: str, said: str
+) -> Iterator[Finding]:
+    contract = item.contract
     where: tuple[PathPart, ...] = ("target", "path_pattern") if job.target.path_pattern else ("target", "file_format")
     found = path_pattern.problems(pattern, contract.columns, contract.key)
     for problem in found:

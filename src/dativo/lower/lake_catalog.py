@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dativo.errors import DativoError
-from target_iceberg.load_plan import LakeCatalog
+from target_iceberg.load_plan import CA_BUNDLE, LakeCatalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,7 +89,7 @@ _KINDS: dict[str, Callable[[ResolvedJob, Mapping[str, Any]], LakeCatalog]] = {"n
 
 def _storage(job: ResolvedJob, connection: Mapping[str, Any]) -> dict[str, str]:
     s3 = _texts(connection.get("s3") or {})
-    trusted = {"ssl.cabundle": str(connection["ca_bundle"])} if connection.get("ca_bundle") else {}
+    trusted = {CA_BUNDLE: str(connection["ca_bundle"])} if connection.get("ca_bundle") else {}
     properties = trusted | {ours: s3[word] for word, ours in S3_PROPERTIES.items() if word in s3}
     if s3.get("path_style_access") == "false":
         properties["s3.force-virtual-addressing"] = "true"

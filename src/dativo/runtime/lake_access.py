@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from target_iceberg.load_plan import LakeCatalog, LoadPlan
 
 
-_CA_BUNDLE = "ssl.cabundle"
-
-
 def catalog_here(plan: LoadPlan, *, root: Path, variables: Mapping[str, str]) -> LakeCatalog:
     """The plan's lake catalog with nothing left to look up; the process environment plays no part, so tenants cannot mix.
 
@@ -34,8 +31,8 @@ def catalog_here(plan: LoadPlan, *, root: Path, variables: Mapping[str, str]) ->
         path = None if catalog.path is None else str(root / load_plan.expand(catalog.path, variables))
     except load_plan.LoadPlanError as e:
         raise DativoError(str(e), "set them in the environment or below secrets/<tenant>/") from e
-    if _CA_BUNDLE in properties:
-        properties[_CA_BUNDLE] = str(root / properties[_CA_BUNDLE])
+    if load_plan.CA_BUNDLE in properties:
+        properties[load_plan.CA_BUNDLE] = str(root / properties[load_plan.CA_BUNDLE])
     if catalog.kind in ("embedded", "files") and "warehouse" in properties:
         tenants = known_tenants(Project(root))
         if (problem := warehouse_problem(plan.tenant, tenants, properties["warehouse"])) is not None:

@@ -50,7 +50,7 @@ def infrastructure(prepared: Sequence[PreparedJob]) -> list[tuple[str, str]]:
         for address in (*lake_addresses(item.job, variables), *source_addresses(item.job, variables)):
             looks[address, "refusal"] = refusal
         for address in nessie_addresses(item.job, variables):
-            looks[address, "version"] = old_nessie
+            looks[address, "version"] = lambda server: too_old(nessie_version(server))
     if not looks:
         return []
     with ThreadPoolExecutor(max_workers=min(16, len(looks))) as pool:
@@ -58,41 +58,31 @@ def infrastructure(prepared: Sequence[PreparedJob]) -> list[tuple[str, str]]:
         return [(address, problem) for address, problem in answers if problem is not None]
 
 
-def old_nessie(address: str) -> str | None:
-    """What is to be known of a server that is too old; None where it is new, or does not say."""
-    version = nessie_version(address)
+def too_old(version: tuple[int, ...] | None) -> str | None:
+    """What is to be known of a Nessie server of a version; None where it is new enough, or unknown."""
     return f"Nessie {'.'.join(map(str, version))} {LOST_UPDATES}" if version and version < SAFE_NESSIE else None
 
 
 def lake_addresses(job: ResolvedJob, variables: Mapping[str, str]) -> Iterator[str]:
     """Addresses of lake catalog and object store that the job's target connection names."""
-    from target_iceberg import load_plan
-
     for part in job.target.connection.values():
         for key in ("uri", "endpoint", "endpoint_url", "s3.endpoint"):
             if isinstance(part, dict) and isinstance(part.get(key), str):
-                try:
-                    text = load_plan.expand(part[key], variables)
-                except load_plan.LoadPlanError:  # told as a missing variable elsewhere
-                    continue
+                text = _expanded(part[key], variables)
                 if "://" in text and urlsplit(text).hostname and not text.startswith("sqlite"):
                     yield text
 
 
 def source_addresses(job: ResolvedJob, variables: Mapping[str, str]) -> Iterator[str]:
     """Address of the database that a job reads, where its settings name a host."""
-    from target_iceberg import load_plan
-
     if job.source.connector_type.category != "database":
         return
     found = job.source.settings.get("connection") or job.source.settings
     host, port = found.get("host"), found.get("port")
     if isinstance(host, str) and not host.startswith("/"):
         scheme = "mysql" if job.source.type == "mysql" else "postgresql"
-        try:
-            yield load_plan.expand(f"{scheme}://{host}" + (f":{port}" if port else ""), variables)
-        except load_plan.LoadPlanError:  # told as a missing variable elsewhere
-            return
+        if address := _expanded(f"{scheme}://{host}" + (f":{port}" if port else ""), variables):
+            yield address
 
 
 SAFE_NESSIE = (0, 101, 1)
@@ -107,11 +97,19 @@ def nessie_addresses(job: ResolvedJob, variables: Mapping[str, str]) -> Iterator
     from target_iceberg import load_plan
 
     nessie = job.target.connection.get("nessie")
-    if isinstance(nessie, dict) and isinstance(nessie.get("uri"), str):
-        try:
-            yield re.sub(r"/(?:api/v\d+|iceberg)(?:/.*)?$", "", load_plan.expand(nessie["uri"], variables).rstrip("/"))
-        except load_plan.LoadPlanError:  # told as a missing variable elsewhere
-            return
+    uri = nessie.get("uri") if isinstance(nessie, dict) else None
+    if isinstance(uri, str) and (known := _expanded(uri, variables)):
+        yield load_plan.nessie_server(known)
+
+
+def _expanded(text: str, variables: Mapping[str, str]) -> str:
+    """The text with the values of its variables; empty where one has none, which is told elsewhere."""
+    from target_iceberg import load_plan
+
+    try:
+        return load_plan.expand(text, variables)
+    except load_plan.LoadPlanError:
+        return ""
 
 
 def nessie_version(address: str) -> tuple[int, ...] | None:

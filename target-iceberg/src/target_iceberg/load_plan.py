@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERSION = 1
+CA_BUNDLE = "ssl.cabundle"
+"""Property of a lake catalog with the path of the certificates to trust in place of the system's, by catalog and store."""
 PROJECT_ROOT_ENV = "DATIVO_PROJECT_ROOT"
 """Environment variable that names the project root; without it Meltano's, without that the working directory is the root."""
 _MELTANO_ROOT_ENV = "MELTANO_PROJECT_ROOT"
@@ -254,6 +256,14 @@ def project_root(environ: Mapping[str, str] | None = None) -> Path:
     """Directory that relative paths of a plan start from."""
     env = os.environ if environ is None else environ
     return Path(env.get(PROJECT_ROOT_ENV) or env.get(_MELTANO_ROOT_ENV) or Path.cwd())
+
+
+_NESSIE_API = re.compile(r"/(?:api/v\d+|iceberg)(?:/.*)?$")
+
+
+def nessie_server(uri: str) -> str:
+    """`http://host:19120` of any address that people write: with /api/v1, /api/v2, /iceberg or nothing behind it."""
+    return _NESSIE_API.sub("", uri.rstrip("/"))
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")

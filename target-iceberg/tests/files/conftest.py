@@ -17,6 +17,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from target_iceberg import lake, load_plan, run_report
 from target_iceberg.load_plan import Column, LakeCatalog, LoadPlan, Rejects, Rule, StreamPlan
+from target_iceberg.table.file_io import LakeFileIO
 from target_iceberg.table.files_catalog import FilesCatalog, FilesManifest
 from target_iceberg.table.lake_catalog import open_catalog
 
@@ -141,7 +142,7 @@ class Folder:
 
     def paths(self, table: str = "orders") -> set[str]:
         """Everything below the table's folder."""
-        io = PyArrowFileIO(dict(self.catalog.properties))
+        io = LakeFileIO(self.catalog.properties)
         scheme, netloc, path = PyArrowFileIO.parse_location(f"{self.root}/{table}")
         found = io.fs_by_scheme(scheme, netloc).get_file_info(pafs.FileSelector(path, recursive=True))
         return {f.path.removeprefix(f"{path}/") for f in found if f.type == pafs.FileType.File}

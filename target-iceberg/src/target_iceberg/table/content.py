@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFileContent
 from pyiceberg.table.snapshots import Operation
@@ -16,6 +15,7 @@ from pyiceberg.table.snapshots import Operation
 from target_iceberg.errors import TargetError
 from target_iceberg.records.content_digest import ContentDigest, RowHasher, parse
 from target_iceberg.table.deletes import Positions, deleted_positions
+from target_iceberg.table.rewrite import kept_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -141,15 +141,12 @@ def _rows(
     without: np.ndarray | None = None,
 ) -> ContentDigest:
     """Of the rows of a file, of some of them, or of all others."""
-    total, start = ContentDigest(), 0
+    total = ContentDigest()
     with io.new_input(path).open() as stream, pq.ParquetFile(stream) as parquet:
         keep: Any = None
         if only is not None or without is not None:
             keep = np.full(parquet.metadata.num_rows, only is None)
             keep[only if only is not None else without] = only is not None
-        for batch in parquet.iter_batches(_BATCH_ROWS):
-            end = start + batch.num_rows
-            if keep is None or keep[start:end].any():
-                total += hasher.digest(batch if keep is None else batch.filter(pa.array(keep[start:end])))
-            start = end
+        for batch in kept_batches(parquet, keep, _BATCH_ROWS):
+            total += hasher.digest(batch)
     return total

@@ -17,19 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.expressions import AlwaysTrue, And, Or
-from pyiceberg.io.pyarrow import (
-    compute_statistics_plan,
-    data_file_statistics_from_parquet_metadata,
-    parquet_path_to_id_mapping,
-    schema_to_pyarrow,
-)
+from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.manifest import DataFile, DataFileContent
 from pyiceberg.schema import Schema
 from pyiceberg.types import DateType, IntegerType, LongType, NestedField, StringType
 
 from target_iceberg.errors import TargetError
 from target_iceberg.table.filters import among, between
-from target_iceberg.table.writer import data_file
+from target_iceberg.table.writer import data_file, statistics_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -391,9 +386,5 @@ def _write_delete_file(
                     paths = pa.repeat(pa.scalar(file.file_path, arrow.field(0).type), len(part))
                     writer.write_table(pa.table([paths, part], schema=arrow))
         size = stream.tell()
-    statistics = data_file_statistics_from_parquet_metadata(
-        writer.writer.metadata,
-        compute_statistics_plan(POSITION_DELETE_SCHEMA, {"write.metadata.metrics.default": "full"}),
-        parquet_path_to_id_mapping(POSITION_DELETE_SCHEMA),
-    )
-    return data_file(path, size, partition, spec_id, DataFileContent.POSITION_DELETES, statistics.to_serialized_dict())
+    statistics = statistics_of(writer, POSITION_DELETE_SCHEMA, {"write.metadata.metrics.default": "full"})
+    return data_file(path, size, partition, spec_id, DataFileContent.POSITION_DELETES, statistics)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 from pyiceberg.io.pyarrow import PyArrowFileIO
+
+from target_iceberg.errors import TargetError
+from target_iceberg.load_plan import CA_BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +19,6 @@ if TYPE_CHECKING:
 
 FILE_IO = f"{__name__}.LakeFileIO"
 """Value of PyIceberg's property py-io-impl."""
-CA_BUNDLE = "ssl.cabundle"
-"""Property with the path of the certificates to trust in place of the system's, by catalog and store."""
 _DEFAULTS = {
     "s3.connect-timeout": "10",
     "s3.request-timeout": os.environ.get("DATIVO_STORE_TIMEOUT_S") or "20",
@@ -35,7 +37,7 @@ class LakeFileIO(PyArrowFileIO):
     """As PyArrowFileIO."""
 
     def __init__(self, properties: Mapping[str, str] | None = None) -> None:
-        super().__init__({**_DEFAULTS, **(properties or {})})
+        super().__init__({**_DEFAULTS, **with_azure_account(properties or {})})
 
     def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
         bundle = self.properties.get(CA_BUNDLE)
@@ -61,3 +63,42 @@ class LakeFileIO(PyArrowFileIO):
             retry_strategy=Patient(),
             tls_ca_file_path=bundle,
         )
+
+
+CONNECTION_STRING, ENDPOINT = "adls.connection-string", "adls.endpoint"
+
+
+def with_azure_account(properties: Mapping[str, str]) -> dict[str, str]:
+    """Properties in which a connection string, or the address of a blob service, is taken apart as PyArrow wants it.
+
+    Raises:
+        TargetError: the connection string is none.
+    """
+    found = dict(properties)
+    text, endpoint = found.pop(CONNECTION_STRING, None), found.pop(ENDPOINT, None)
+    if text:
+        said = dict(p.split("=", 1) for p in text.strip().strip(";").split(";") if "=" in p)
+        names = {
+            "AccountName": "adls.account-name",
+            "AccountKey": "adls.account-key",
+            "SharedAccessSignature": "adls.sas-token",
+        }
+        found |= {ours: said[theirs] for theirs, ours in names.items() if theirs in said}
+        endpoint = endpoint or said.get("BlobEndpoint")
+        if "adls.account-name" not in found and not endpoint:
+            raise TargetError(
+                "the connection string of Azure names no AccountName; copy it whole from the portal's access keys",
+                "configuration",
+            )
+        suffix = said.get("EndpointSuffix")
+        if suffix and not endpoint:
+            endpoint = f"{said.get('DefaultEndpointsProtocol', 'https')}://{found['adls.account-name']}.blob.{suffix}"
+    if endpoint:
+        uri = urlsplit(endpoint)
+        for service in ("blob", "dfs"):
+            found.setdefault(f"adls.{service}-storage-scheme", uri.scheme)
+        found.setdefault("adls.blob-storage-authority", uri.netloc)
+        host = uri.netloc.replace(".blob.", ".dfs.", 1)
+        found.setdefault("adls.dfs-storage-authority", host)
+        found.setdefault("adls.account-name", uri.path.strip("/") or uri.netloc.split(".", 1)[0])
+    return found

@@ -5,32 +5,29 @@ Readers of plain objects know nothing of position deletes, so a file of which ro
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.io.pyarrow import (
-    compute_statistics_plan,
-    data_file_statistics_from_parquet_metadata,
-    parquet_path_to_id_mapping,
-    pyarrow_to_schema,
-)
+from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.manifest import DataFileContent
 
-from target_iceberg.table.deletes import Positions
 from target_iceberg.table.files_catalog import Change, FilesCatalog, ObjectEntry
 from target_iceberg.table.parquet_options import writer_options
 from target_iceberg.table.receipt import HashingStream
-from target_iceberg.table.rewrite import beside
-from target_iceberg.table.transaction import staged_table
-from target_iceberg.table.writer import ROW_GROUP_BYTES, StagedFile, data_file, file_columns
+from target_iceberg.table.rewrite import beside, kept_batches
+from target_iceberg.table.writer import ROW_GROUP_BYTES, StagedFile, data_file, file_columns, statistics_of
 
 if TYPE_CHECKING:
-    from pyiceberg.manifest import DataFile
-    from pyiceberg.table import Table, Transaction
+    from collections.abc import Iterable, Iterator
 
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+    from target_iceberg.table.deletes import Positions
     from target_iceberg.table.publisher import StreamPublish
 
 _BATCH_ROWS = 65_536
@@ -38,9 +35,10 @@ _BATCH_ROWS = 65_536
 
 def announce_objects(
     catalog: FilesCatalog,
-    transaction: Transaction,
+    table: Table,
     streams: list[StreamPublish],
     added: list[StagedFile],
+    unwanted: Positions,
     existing: Positions,
     commit_id: str,
     run_id: str,
@@ -49,9 +47,10 @@ def announce_objects(
 
     Args:
         catalog: that the table lies in.
-        transaction: of the commit.
+        table: as the commit will make it; gives location and FileIO.
         streams: what is published.
         added: staged files of all of them.
+        unwanted: rows of these that go again.
         existing: rows of the table that go.
         commit_id: of the publish.
         run_id: begins the names of files that are written anew.
@@ -60,14 +59,13 @@ def announce_objects(
         Files that the snapshot adds, and paths of those that it removes.
     """
     plan = streams[0].plan
-    unwanted = Positions([p for s in streams for p in s.unwanted.by_file])
-    table = staged_table(transaction)
+    replaces_all = plan.write_mode == "replace"
     if plan.file_format != "parquet":
         objects = [o for s in streams for o in _raw(catalog, s, table, run_id)]
-        by_name = plan.write_mode == "upsert"
-        catalog.announce(
-            commit_id, Change(objects, frozenset(), plan.write_mode == "replace", by_name, plan.file_format)
+        change = Change(
+            objects, replaces_all=replaces_all, by_name=plan.write_mode == "upsert", format=plan.file_format
         )
+        catalog.announce(commit_id, change)
         return [], []
     gone = {file.file_path: positions for file, positions in unwanted.by_file}
     kept: list[StagedFile] = []
@@ -84,7 +82,7 @@ def announce_objects(
     root = f"{catalog.location(plan.table)}/"
     entries = [_entry(f, root) for f in kept]
     paths = frozenset(path.removeprefix(root) for path in removed)
-    catalog.announce(commit_id, Change(entries, paths, plan.write_mode == "replace"))
+    catalog.announce(commit_id, Change(entries, paths, replaces_all))
     return kept, removed
 
 
@@ -109,35 +107,21 @@ def copied_without(table: Table, file: DataFile, positions: np.ndarray, name: st
     with table.io.new_input(file.file_path).open() as source, pq.ParquetFile(source) as parquet:
         schema = pyarrow_to_schema(parquet.schema_arrow)
         stream = HashingStream(table.io.new_output(path).create(overwrite=True))
-        writer, waiting, start = None, list[pa.RecordBatch](), 0
-        for batch in parquet.iter_batches(_BATCH_ROWS):
-            waiting.append(batch.filter(pa.array(keep[start : start + batch.num_rows])))
-            start += batch.num_rows
-            if sum(b.nbytes for b in waiting) < ROW_GROUP_BYTES and start < file.record_count:
-                continue
-            rows = pa.Table.from_batches(waiting, parquet.schema_arrow)
-            waiting = []
-            if writer is None:
-                writer = pq.ParquetWriter(
-                    stream, parquet.schema_arrow, store_decimal_as_integer=True, **writer_options(rows)
-                )
-            writer.write_table(rows, row_group_size=max(1, rows.num_rows))
-        assert writer is not None  # it has rows
-        writer.close()
+        groups = _row_groups(kept_batches(parquet, keep, _BATCH_ROWS))
+        first = next(groups)  # not all rows go
+        options = {"store_decimal_as_integer": True, **writer_options(first)}
+        with pq.ParquetWriter(stream, parquet.schema_arrow, **options) as writer:
+            for rows in itertools.chain([first], groups):
+                writer.write_table(rows, row_group_size=rows.num_rows)
         size = stream.tell()
         stream.close()
-    statistics = data_file_statistics_from_parquet_metadata(
-        writer.writer.metadata,
-        compute_statistics_plan(schema, table.metadata.properties),
-        parquet_path_to_id_mapping(schema),
-    )
     copy = data_file(
         path,
         size,
         file.partition,
         file.spec_id,
         DataFileContent.DATA,
-        statistics.to_serialized_dict(),
+        statistics_of(writer, schema, table.metadata.properties),
         file.sort_order_id,
     )
     return StagedFile(
@@ -147,6 +131,18 @@ def copied_without(table: Table, file: DataFile, positions: np.ndarray, name: st
         segments=((0, int(copy.record_count)),),
         sha256=stream.sha256,
     )
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The same rows in tables of about ROW_GROUP_BYTES."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(b.nbytes for b in waiting) >= ROW_GROUP_BYTES:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)
 
 
 def _raw(catalog: FilesCatalog, s: StreamPublish, table: Table, run_id: str) -> list[ObjectEntry]:

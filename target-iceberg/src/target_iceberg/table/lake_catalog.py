@@ -30,8 +30,8 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from target_iceberg.errors import RetryableError, TargetError
-from target_iceberg.load_plan import LakeCatalog, LoadPlanError, expand, project_root
-from target_iceberg.table.file_io import CA_BUNDLE, FILE_IO
+from target_iceberg.load_plan import CA_BUNDLE, LakeCatalog, LoadPlanError, expand, project_root
+from target_iceberg.table.file_io import FILE_IO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,17 +218,18 @@ def _expanded(catalog: LakeCatalog) -> dict[str, str]:
 
 def _by_pyiceberg(name: str, properties: dict[str, str]) -> Catalog:
     """Any catalog that PyIceberg knows, with our way to talk to a REST server and to a store, unless others are named."""
-    said = {**(Config().get_catalog_config(name) or {}), **properties}
+    from_environment = Config().get_catalog_config(name) or {}
+    said = {**from_environment, **properties}
     ours = {"py-io-impl": FILE_IO}
-    if said.get("type", "rest" if str(said.get("uri", "")).startswith("http") else None) == "rest":
+    is_rest = said.get("type", "rest" if str(said.get("uri", "")).startswith("http") else None) == "rest"
+    if is_rest and "type" not in from_environment:  # which nobody can take back, and PyIceberg takes one of the two
         ours["py-catalog-impl"] = "target_iceberg.table.rest.BoundedRestCatalog"
-        properties.pop("type", None)  # PyIceberg takes one of the two
+        properties.pop("type", None)
     return load_catalog(name, **{**{k: v for k, v in ours.items() if k not in said}, **properties})
 
 
 def _folders(catalog: LakeCatalog) -> Catalog:
     from target_iceberg.table.files_catalog import FilesCatalog
-    from target_iceberg.table.object_store import with_azure_account
 
     properties = _expanded(catalog)
     warehouse = properties.get("warehouse", "")
@@ -237,7 +238,6 @@ def _folders(catalog: LakeCatalog) -> Catalog:
         if "://" not in warehouse:  # a directory of the project
             place = Path(warehouse)
             properties["warehouse"] = f"file://{place if place.is_absolute() else project_root().resolve() / place}"
-        properties = with_azure_account(properties)
         return FilesCatalog(catalog.name, **{"py-io-impl": FILE_IO, **properties})
 
 

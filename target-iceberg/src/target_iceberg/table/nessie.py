@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 from pyiceberg.table.update import SetPropertiesUpdate
 
+from target_iceberg.load_plan import nessie_server
 from target_iceberg.table.file_io import FILE_IO
 from target_iceberg.table.lake_catalog import NessieError, ensure_namespace
 from target_iceberg.table.rest import BoundedAdapter, BoundedRestCatalog
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from requests import PreparedRequest, Response
     from requests.adapters import HTTPAdapter
 
-_API = re.compile(r"/(?:api/v\d+|iceberg)(?:/.*)?$")
 _CLIENT_PROPERTIES = ("s3.", "gcs.", "adls.", "ssl.", "py-io-impl")
 
 
@@ -45,11 +44,6 @@ class Reference:
 
     name: str
     hash: str
-
-
-def server_of(uri: str) -> str:
-    """`http://host:19120` of any address that people write: with /api/v1, /api/v2, /iceberg or nothing behind it."""
-    return _API.sub("", uri.rstrip("/"))
 
 
 def commit_of(metadata: TableMetadata) -> str | None:
@@ -73,13 +67,13 @@ class NessieCatalog(BoundedRestCatalog):
 
     Args:
         name: of the catalog, for messages.
-        uri: address of the server, see `server_of`.
+        uri: address of the server, see `nessie_server`.
         branch: whose tables are meant; may carry `@<hash>`.
         properties: PyIceberg's, for authentication and storage.
     """
 
     def __init__(self, name: str, uri: str, branch: str, **properties: str) -> None:
-        self.server, self.branch = server_of(uri), branch
+        self.server, self.branch = nessie_server(uri), branch
         self.opened_at: Reference | None = None
         """Where the branch stood when whoever opened the catalog looked at it."""
         self.head: str | None = None

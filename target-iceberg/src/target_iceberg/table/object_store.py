@@ -23,7 +23,8 @@ from obstore.exceptions import (
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 
 from target_iceberg.errors import TargetError
-from target_iceberg.table.file_io import CA_BUNDLE
+from target_iceberg.load_plan import CA_BUNDLE
+from target_iceberg.table.file_io import with_azure_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,12 +51,12 @@ class ObjectStore:
         properties: PyIceberg's, for addresses and credentials.
 
     Raises:
-        TargetError: there is no store of this kind.
+        TargetError: there is no store of this kind, or a connection string is none.
     """
 
     def __init__(self, root: str, properties: Mapping[str, str]) -> None:
         self.root = root
-        self._store = _open(root, properties)
+        self._store = _open(root, with_azure_account(properties))
 
     def read(self, path: str) -> bytes | None:
         """An object, or None.
@@ -187,45 +188,6 @@ def _azure(properties: Mapping[str, str]) -> dict[str, Any]:
             f"/{properties.get('adls.account-name', '')}" if authority[:1].isdigit() or "localhost" in authority else ""
         )
         found["endpoint"] = f"{scheme}://{authority}{path}"
-    return found
-
-
-CONNECTION_STRING, ENDPOINT = "adls.connection-string", "adls.endpoint"
-
-
-def with_azure_account(properties: Mapping[str, str]) -> dict[str, str]:
-    """Properties in which a connection string, or the address of a blob service, is taken apart as PyArrow wants it.
-
-    Raises:
-        TargetError: the connection string is none.
-    """
-    found = dict(properties)
-    text, endpoint = found.pop(CONNECTION_STRING, None), found.pop(ENDPOINT, None)
-    if text:
-        said = dict(p.split("=", 1) for p in text.strip().strip(";").split(";") if "=" in p)
-        names = {
-            "AccountName": "adls.account-name",
-            "AccountKey": "adls.account-key",
-            "SharedAccessSignature": "adls.sas-token",
-        }
-        found |= {ours: said[theirs] for theirs, ours in names.items() if theirs in said}
-        endpoint = endpoint or said.get("BlobEndpoint")
-        if "adls.account-name" not in found and not endpoint:
-            raise TargetError(
-                "the connection string of Azure names no AccountName; copy it whole from the portal's access keys",
-                "configuration",
-            )
-        suffix = said.get("EndpointSuffix")
-        if suffix and not endpoint:
-            endpoint = f"{said.get('DefaultEndpointsProtocol', 'https')}://{found['adls.account-name']}.blob.{suffix}"
-    if endpoint:
-        uri = urlsplit(endpoint)
-        for service in ("blob", "dfs"):
-            found.setdefault(f"adls.{service}-storage-scheme", uri.scheme)
-        found.setdefault("adls.blob-storage-authority", uri.netloc)
-        host = uri.netloc.replace(".blob.", ".dfs.", 1)
-        found.setdefault("adls.dfs-storage-authority", host)
-        found.setdefault("adls.account-name", uri.path.strip("/") or uri.netloc.split(".", 1)[0])
     return found
 
 

@@ -114,31 +114,23 @@ def _make(catalog: NessieCatalog, name: str, target: Reference) -> None:
     Raises:
         MergeConflictError: the branch that it is to be made from has gone.
     """
-    backoff = Backoff()
-    while True:
+
+    def make() -> None:
         try:
-            _make_once(catalog, name, target)
-        except (RequestException, NessieError) as e:  # noqa: PERF203  a request is no tight loop
-            if isinstance(e, NessieError) and e.status == 404:
-                raise MergeConflictError(str(e)) from e
-            if isinstance(e, NessieError) and e.status < 500 and e.status != 429:
+            catalog.create_branch(name, target)
+        except NessieError as e:
+            left = catalog.reference(name) if e.status == 409 else None
+            if left is None:
                 raise
-            # It may have been made; the next attempt takes it away.
-            if not backoff.wait():
-                raise catalog_error(e, f"branch {name}") from e
-        else:
-            return
+            catalog.delete_branch(left)
+            catalog.create_branch(name, target)
 
-
-def _make_once(catalog: NessieCatalog, name: str, target: Reference) -> None:
     try:
-        catalog.create_branch(name, target)
+        _answered(f"branch {name}", make)
     except NessieError as e:
-        left = catalog.reference(name) if e.status == 409 else None
-        if left is None:
-            raise
-        catalog.delete_branch(left)
-        catalog.create_branch(name, target)
+        if e.status == 404:
+            raise MergeConflictError(str(e)) from e
+        raise
 
 
 def _merge(
@@ -148,16 +140,26 @@ def _merge(
     source = made or catalog.reference(name)
     if source is None:
         raise MergeConflictError(f"the branch {name} has gone")
+    return source, _answered(f"branch {target.name}", lambda: catalog.merge(source, target, message, author))
+
+
+def _answered(where: str, ask: Callable[[], T]) -> T:
+    """What the server says, asked again while it does not answer as it should: what is asked for may have been done, and asked
+    again, the server says so or does it.
+
+    Raises:
+        NessieError: it refuses.
+        TargetError: it did not answer before the deadline.
+    """
     backoff = Backoff()
     while True:
         try:
-            return source, catalog.merge(source, target, message, author)
+            return ask()
         except (RequestException, NessieError) as e:  # noqa: PERF203  a request is no tight loop
             if isinstance(e, NessieError) and e.status < 500 and e.status != 429:
                 raise
-            # It may have landed; asked again, the server says so or does it.
             if not backoff.wait():
-                raise catalog_error(e, f"branch {target.name}") from e
+                raise catalog_error(e, where) from e
 
 
 def _remove(catalog: NessieCatalog, branch: Reference | None) -> None:

@@ -252,7 +252,7 @@ class _Attempt:
             io, files = staged_table(transaction).io, [f.data_file for f in added]
             summary[CONTENT_DIGEST] = str(digest_after(before, schema, io, files, Positions(unwanted), existing))
         if self._lake.settings.kind == "files":
-            added, positions = self._as_objects(transaction, delta, added, existing), Positions()
+            added, positions = self._as_objects(transaction, delta, added, Positions(unwanted), existing), Positions()
         summary[FILES_DIGEST] = files_digest(f.sha256 for f in added)
         for s in self._streams:
             key = f"{self._lake.tenant}.{self._lake.job}.{s.plan.stream}"
@@ -273,14 +273,20 @@ class _Attempt:
         return Published(delta.snapshot_id, rows_replaced, marks)
 
     def _as_objects(
-        self, transaction: Transaction, delta: RowDelta, added: list[StagedFile], existing: Positions
+        self,
+        transaction: Transaction,
+        delta: RowDelta,
+        added: list[StagedFile],
+        unwanted: Positions,
+        existing: Positions,
     ) -> list[StagedFile]:
         """Files that the snapshot adds where a table is a folder, without position deletes."""
         from target_iceberg.table.folder import announce_objects
 
         catalog: Any = self._lake.catalog
+        table = staged_table(transaction)
         kept, removed = announce_objects(
-            catalog, transaction, self._streams, added, existing, self._commit_id, self._run_id
+            catalog, table, self._streams, added, unwanted, existing, self._commit_id, self._run_id
         )
         there = {f.data_file.file_path for f in added}
         self._written_paths += [path for f in kept if (path := f.data_file.file_path) not in there]

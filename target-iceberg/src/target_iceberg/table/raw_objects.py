@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from target_iceberg import path_pattern
 from target_iceberg.errors import TargetError
 from target_iceberg.table.files_catalog import ObjectEntry
+from target_iceberg.table.rewrite import kept_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,13 +142,8 @@ def _wanted(files: FileIO, staged: StagedFile, unwanted: Positions) -> Iterator[
     for file, positions in unwanted.by_file:
         if file.file_path == path:
             keep[positions] = False
-    start = 0
     with files.new_input(path).open() as stream, pq.ParquetFile(stream) as parquet:
-        for batch in parquet.iter_batches(_BATCH_ROWS):
-            mask = keep[start : start + batch.num_rows]
-            start += batch.num_rows
-            if mask.any():
-                yield batch if mask.all() else batch.filter(pa.array(mask))
+        yield from kept_batches(parquet, keep, _BATCH_ROWS)
 
 
 def _pylist(table: pa.Table) -> list[dict[str, Any]]:
@@ -194,15 +190,10 @@ def _document(table: pa.Table, json_columns: set[str], title: str | None) -> byt
     """A heading, and a block of `key: value`; values that would not come back as they are stand as JSON."""
     lines = []
     for row in _pylist(table):
-        lines.append(f"# {' '.join((title or self_title(row)).split())}\n\n```")
+        lines.append(f"# {' '.join((title or _text(next(iter(row.values())))).split())}\n\n```")
         lines += [f"{_key(k)}: {_value(v)}" for k, v in row.items() if v is not None]
         lines.append("```\n")
     return "\n".join(lines).encode()
-
-
-def self_title(row: dict[str, Any]) -> str:
-    """What a document without a path of its own is called: its first value."""
-    return _text(next(iter(row.values())))
 
 
 def _key(name: str) -> str:

@@ -9,7 +9,7 @@ from pyiceberg.catalog.rest import RestCatalog
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from target_iceberg.table.file_io import CA_BUNDLE
+from target_iceberg.load_plan import CA_BUNDLE
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response, Session

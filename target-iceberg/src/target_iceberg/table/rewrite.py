@@ -20,6 +20,9 @@ from target_iceberg.table.iceberg_schema import column_paths, file_arrow_schema
 from target_iceberg.table.writer import DataFileWriter, data_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
     from pyiceberg.manifest import DataFile
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
@@ -68,6 +71,24 @@ def rewritten(table: Table, schema: Schema, file: StagedFile, name: str) -> Stag
             writer.write(rows.select(known).rename_columns([names[n] for n in known]))
     (new,) = writer.close()
     return dataclasses.replace(placed_as(new, old, old.sort_order_id), segments=file.segments)
+
+
+def kept_batches(parquet: pq.ParquetFile, keep: np.ndarray | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """Some rows of a file, batch by batch; batches of which none is kept are left out.
+
+    Args:
+        parquet: the file.
+        keep: for each of its rows whether it is kept, `(n_rows,)` bool; None: all are.
+        batch_rows: greatest number of rows that are read at once.
+    """
+    start = 0
+    for batch in parquet.iter_batches(batch_rows):
+        mask = None if keep is None else keep[start : start + batch.num_rows]
+        start += batch.num_rows
+        if mask is None or mask.all():
+            yield batch
+        elif mask.any():
+            yield batch.filter(pa.array(mask))
 
 
 def beside(table: Table, path: str, name: str) -> str:

@@ -7,6 +7,7 @@ Built on PyIceberg's snapshot machinery, which has the append; position deletes 
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.manifest import (
@@ -85,18 +86,27 @@ class RowDelta(_FastAppendFiles):
             for m in head.manifests(io=self._io)
             if m.content == ManifestContent.DELETES or m.has_added_files() or m.has_existing_files()
         ]
-        if not self._removed:
-            return living
         return [m for old in living for m in self._without_removed(old)]
+
+    @cached_property
+    def _touched(self) -> dict[str, list[ManifestEntry]]:
+        """Path of each data manifest of the head that names removed files -> all its live entries."""
+        head, found = self._head(), {}
+        if not self._removed or head is None:
+            return {}
+        for m in head.manifests(io=self._io):
+            if m.content == ManifestContent.DATA:
+                entries = m.fetch_manifest_entry(io=self._io, discard_deleted=True)
+                if any(e.data_file.file_path in self._removed for e in entries):
+                    found[m.manifest_path] = entries
+        return found
 
     def _without_removed(self, manifest: ManifestFile) -> list[ManifestFile]:
         """A manifest as it is if it names none of the removed files, else one of its others, if there are any."""
-        if manifest.content == ManifestContent.DELETES:
+        entries = self._touched.get(manifest.manifest_path)
+        if entries is None:
             return [manifest]
-        entries = manifest.fetch_manifest_entry(io=self._io, discard_deleted=True)
         kept = [e for e in entries if e.data_file.file_path not in self._removed]
-        if len(kept) == len(entries):
-            return [manifest]
         if not kept:
             return []
         with self.new_manifest_writer(self.spec(manifest.partition_spec_id)) as writer:
@@ -109,7 +119,7 @@ class RowDelta(_FastAppendFiles):
         if head is None:
             return []
         if not self._replace_all:
-            return self._removed_entries(head)
+            return self._removed_entries()
         live = [
             (m.content, e)
             for m in head.manifests(io=self._io)
@@ -119,16 +129,8 @@ class RowDelta(_FastAppendFiles):
         self._deleted_data_files = {e.data_file for _, e in live}
         return [self._as(ManifestEntryStatus.DELETED, e) for content, e in live if content == ManifestContent.DATA]
 
-    def _removed_entries(self, head: Any) -> list[ManifestEntry]:
-        if not self._removed:
-            return []
-        gone = [
-            e
-            for m in head.manifests(io=self._io)
-            if m.content == ManifestContent.DATA
-            for e in m.fetch_manifest_entry(io=self._io, discard_deleted=True)
-            if e.data_file.file_path in self._removed
-        ]
+    def _removed_entries(self) -> list[ManifestEntry]:
+        gone = [e for entries in self._touched.values() for e in entries if e.data_file.file_path in self._removed]
         self._deleted_data_files = {e.data_file for e in gone}
         return [self._as(ManifestEntryStatus.DELETED, e) for e in gone]
 

@@ -28,7 +28,7 @@ from target_iceberg.table.partitions import MANY_PARTITIONS, Spill, by_partition
 from target_iceberg.table.receipt import HashingStream
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.schema import Schema
@@ -317,6 +317,14 @@ class DataFileWriter:
                 sha256=o.stream.sha256,
             )
         )
+
+
+def statistics_of(writer: pq.ParquetWriter, schema: Schema, properties: Mapping[str, str]) -> dict[str, Any]:
+    """Of a closed file, as `data_file` takes them; `properties` of the table say which are kept."""
+    found = data_file_statistics_from_parquet_metadata(
+        writer.writer.metadata, compute_statistics_plan(schema, dict(properties)), parquet_path_to_id_mapping(schema)
+    )
+    return dict(found.to_serialized_dict())
 
 
 def file_columns(schema: Schema) -> dict[str, str]:
