@@ -52,12 +52,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def servers() -> Any:
     """Nessie and an S3 server; without them a test is skipped, or fails where CI=true."""
     module = _services("servers")
-    try:
+    with _needed(module):
         return module.running(os.environ[_OWNER])
-    except module.ServicesError as e:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(e))
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +64,8 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     def start(settings: dict[str, str] | None = None) -> Any:
         stack = module.Stack(tmp_path_factory.mktemp("stack"), settings)
         started.append(stack)
-        try:
+        with _needed(module):
             stack.start()
-        except module.ServicesError as e:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(str(e))
         return stack
 
     yield start
@@ -84,36 +76,35 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 @pytest.fixture(scope="session")
 def moto() -> Iterator[Any]:
     """An S3 server of another code base; without it a test is skipped, or fails where CI=true."""
-    with contextlib.ExitStack() as stack:
-        yield _started(stack, "moto")
+    yield from _started("stores", "moto")
 
 
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Any]:
     """A server of Azure Blob Storage; without it a test is skipped, or fails where CI=true."""
-    with contextlib.ExitStack() as stack:
-        yield _started(stack, "azurite")
+    yield from _started("stores", "azurite")
 
 
 @pytest.fixture(scope="session")
 def toxiproxy() -> Iterator[Any]:
     """Faults on the way to servers; without it a test is skipped, or fails where CI=true."""
-    module = _services("toxiproxy")
+    yield from _started("toxiproxy", "running")
+
+
+def _started(name: str, start: str) -> Iterator[Any]:
+    module = _services(name)
     with contextlib.ExitStack() as stack:
-        try:
-            made = stack.enter_context(module.running())
-        except module.ToxiproxyError as e:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(str(e))
+        with _needed(module):
+            made = stack.enter_context(getattr(module, start)())
         yield made
 
 
-def _started(stack: contextlib.ExitStack, name: str) -> Any:
-    module = _services("stores")
+@contextlib.contextmanager
+def _needed(module: ModuleType) -> Iterator[None]:
+    """What cannot be had skips a test, and fails it where CI=true."""
     try:
-        return stack.enter_context(getattr(module, name)())
-    except module.StoreError as e:
+        yield
+    except module.ServicesError as e:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(e))

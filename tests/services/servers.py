@@ -7,26 +7,21 @@ only: it runs before anything is installed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+sys.path.insert(0, str(Path(__file__).parent))  # also where this file is loaded by its path
+from processes import ROOT, ServicesError, free_ports, is_alive, kill, lock
 
-ROOT = Path(__file__).resolve().parents[2] / ".services"
 JARS, RUN = ROOT / "jars", ROOT / "run"
 STATE = RUN / "servers.json"
 LEAST_JAVA = 21
@@ -57,10 +52,6 @@ S3PROXY = Artifact(
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
 
 
-class ServicesError(Exception):
-    """A service cannot be had; the message says what it lacks."""
-
-
 @dataclass
 class Servers:
     """Where the servers are."""
@@ -88,9 +79,9 @@ def running(owner: str = "") -> Servers:
         ServicesError: one cannot be fetched or started.
     """
     RUN.mkdir(parents=True, exist_ok=True)
-    with _lock():
+    with lock("servers"):
         found = _read()
-        if found is not None and all(_is_alive(pid) for pid in found.pids.values()):
+        if found is not None and all(is_alive(pid) for pid in found.pids.values()):
             return found
         _stop(found)
         return _start(owner)
@@ -100,7 +91,7 @@ def stop(owner: str | None = None) -> bool:
     """Stop the servers, or only those of an owner; whether there were any."""
     if not RUN.exists():
         return False
-    with _lock():
+    with lock("servers"):
         found = _read()
         if found is None or (owner is not None and found.owner != owner):
             return False
@@ -130,7 +121,7 @@ class Stack:
 
     def __init__(self, run: Path, settings: dict[str, str] | None = None) -> None:
         self.run, self._settings = run, settings or {}
-        s3, self._nessie, self._management = _free_ports(3)
+        s3, self._nessie, self._management = free_ports(3)
         self._s3 = f"http://127.0.0.1:{s3}"
         self.servers = Servers(nessie=f"http://127.0.0.1:{self._nessie}", s3=self._s3)
 
@@ -165,11 +156,11 @@ class Stack:
 
     def kill(self, name: str) -> None:
         """End one of them as a power cut would."""
-        _kill([self.servers.pids[name]])
+        kill([self.servers.pids[name]])
 
     def stop(self) -> None:
         """End both."""
-        _kill(self.servers.pids.values())
+        kill(self.servers.pids.values())
 
     def wait_until_ready(self) -> None:
         """Wait until Nessie answers, and its object store with it.
@@ -181,7 +172,7 @@ class Stack:
         deadline = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < deadline:
             for name, pid in self.servers.pids.items():
-                if not _is_alive(pid):
+                if not is_alive(pid):
                     log = (self.run / f"{name}.log").read_text(errors="replace")
                     raise ServicesError(f"{name} ended by itself; the end of {self.run / name}.log:\n{log[-2000:]}")
             with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5):
@@ -289,42 +280,8 @@ def _sha256(stream: object) -> str:
 
 
 def _stop(servers: Servers | None) -> None:
-    _kill(servers.pids.values() if servers else ())
+    kill(servers.pids.values() if servers else ())
     STATE.unlink(missing_ok=True)
-
-
-def _kill(pids: Iterable[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while any(_is_alive(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
-def _is_alive(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)  # a child of this process that has ended is otherwise still there
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _free_ports(n: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-
-
-@contextlib.contextmanager
-def _lock() -> Iterator[None]:
-    with (RUN / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _read() -> Servers | None:

@@ -8,32 +8,27 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime as dt
-import fcntl
 import hashlib
 import hmac
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+sys.path.insert(0, str(Path(__file__).parent))  # also where this file is loaded by its path
+from processes import ROOT, ServicesError, free_ports, lock, wait_until_open
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[2] / ".services"
 MOTO, AZURITE = "moto[s3,server]==5.2.5", "azurite@3.35.0"
 READY_WITHIN_S = 60
 ACCOUNT = "devstoreaccount1"
 ACCOUNT_KEY = base64.b64encode(b"a key that only tests know, of 64 bytes as Azure wants them.....").decode()
-
-
-class StoreError(Exception):
-    """A store cannot be had; the message says what it lacks."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +45,12 @@ class Store:
 def moto() -> Iterator[Store]:
     """An S3 server that shares no code with S3Proxy; its bucket is `lake`."""
     python = ROOT / "moto/bin/python"
-    with _lock():
+    with lock("stores"):
         if not (ROOT / "moto/.installed").exists():
             subprocess.run([sys.executable, "-m", "venv", str(ROOT / "moto")], check=True)
             _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", MOTO])
             (ROOT / "moto/.installed").touch()
-    port = _free_port()
+    (port,) = free_ports(1)
     with _process("moto", [str(python), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
         address = f"http://127.0.0.1:{port}"
         with urllib.request.urlopen(urllib.request.Request(f"{address}/lake", method="PUT"), timeout=20):
@@ -73,16 +68,16 @@ def azurite() -> Iterator[Store]:
     """Microsoft's emulator of Azure Blob Storage; its container is `lake`."""
     home = ROOT / "azurite"
     program = home / "node_modules/.bin/azurite-blob"
-    with _lock():
+    with lock("stores"):
         if not program.exists():
             npm = shutil.which("npm")
             if npm is None:
-                raise StoreError(
+                raise ServicesError(
                     "Azurite is fetched by npm, and there is none; install Node.js 20 (Debian: apt install npm)"
                 )
             home.mkdir(parents=True, exist_ok=True)
             _run([npm, "install", "--silent", "--no-save", "--no-package-lock", "--prefix", str(home), AZURITE])
-    port = _free_port()
+    (port,) = free_ports(1)
     command = [str(program), "--inMemoryPersistence", "--blobHost", "127.0.0.1", "--blobPort", str(port), "--silent"]
     options = {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{ACCOUNT_KEY}"}
     with _process("azurite", [*command, "--skipApiVersionCheck", "--disableTelemetry"], port, options):
@@ -114,7 +109,7 @@ def _process(name: str, command: list[str], port: int, environment: dict[str, st
             command, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
     try:
-        _wait_until_open(name, process, port, log)
+        wait_until_open(name, process, port, READY_WITHIN_S, log)
         yield
     finally:
         process.kill()
@@ -122,32 +117,7 @@ def _process(name: str, command: list[str], port: int, environment: dict[str, st
         log.unlink()
 
 
-def _wait_until_open(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise StoreError(f"{name} ended by itself:\n{log.read_text(errors='replace')[-2000:]}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-            return
-        time.sleep(0.1)
-    raise StoreError(f"{name} was not ready within {READY_WITHIN_S} s")
-
-
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise StoreError(f"{' '.join(command)}:\n{(done.stdout + done.stderr)[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _lock() -> Iterator[None]:
-    ROOT.mkdir(parents=True, exist_ok=True)
-    with (ROOT / "stores.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        raise ServicesError(f"{' '.join(command)}:\n{(done.stdout + done.stderr)[-2000:]}")

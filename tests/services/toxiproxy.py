@@ -6,28 +6,24 @@ Built by Go below `.services/`; standard library only.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
-import socket
 import subprocess
-import time
+import sys
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+sys.path.insert(0, str(Path(__file__).parent))  # also where this file is loaded by its path
+from processes import ROOT, ServicesError, free_ports, lock, wait_until_open
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[2] / ".services"
 MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0"
 READY_WITHIN_S = 30
-
-
-class ToxiproxyError(Exception):
-    """It cannot be had; the message says what it lacks."""
 
 
 class Proxy:
@@ -35,7 +31,7 @@ class Proxy:
 
     def __init__(self, api: str, name: str, upstream: str) -> None:
         self._api, self._name = api, name
-        port = _free_port()
+        (port,) = free_ports(1)
         parts = urlsplit(upstream)
         self.address = f"http://127.0.0.1:{port}"
         body = {"name": name, "listen": f"127.0.0.1:{port}", "upstream": f"{parts.hostname}:{parts.port}"}
@@ -79,19 +75,19 @@ def running() -> Iterator[Toxiproxy]:
     """Start it on a free port, and stop it.
 
     Raises:
-        ToxiproxyError: it cannot be built or started.
+        ServicesError: it cannot be built or started.
     """
     program = ROOT / "bin/toxiproxy"
-    with _lock():
+    with lock("toxiproxy"):
         if not program.exists():
             _build(program)
-    port = _free_port()
+    (port,) = free_ports(1)
     process = subprocess.Popen(
         [str(program), "-host", "127.0.0.1", "-port", str(port)],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        _wait_until_open(process, port)
+        wait_until_open("toxiproxy", process, port, READY_WITHIN_S)
         yield Toxiproxy(f"http://127.0.0.1:{port}")
     finally:
         process.kill()
@@ -101,12 +97,12 @@ def running() -> Iterator[Toxiproxy]:
 def _build(program: Path) -> None:
     go = shutil.which("go")
     if go is None:
-        raise ToxiproxyError("Toxiproxy is built by Go, and there is none; install Go 1.23 or newer")
+        raise ServicesError("Toxiproxy is built by Go, and there is none; install Go 1.23 or newer")
     place = ROOT / "go-bin"
     options = {**os.environ, "GOBIN": str(place), "CGO_ENABLED": "0"}
     done = subprocess.run([go, "install", MODULE], env=options, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ToxiproxyError(f"go install {MODULE}:\n{done.stderr[-2000:]}")
+        raise ServicesError(f"go install {MODULE}:\n{done.stderr[-2000:]}")
     program.parent.mkdir(parents=True, exist_ok=True)
     (place / "server").rename(program)
 
@@ -117,28 +113,3 @@ def _call(api: str, method: str, path: str, body: Any = None) -> Any:
     with urllib.request.urlopen(request, timeout=20) as answer:
         text = answer.read()
     return json.loads(text) if text else None
-
-
-def _wait_until_open(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise ToxiproxyError(f"toxiproxy ended by itself with code {process.returncode}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-            return
-        time.sleep(0.05)
-    raise ToxiproxyError(f"toxiproxy was not ready within {READY_WITHIN_S} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _lock() -> Iterator[None]:
-    ROOT.mkdir(parents=True, exist_ok=True)
-    with (ROOT / "toxiproxy.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -87,7 +87,7 @@ class OnNessie:
             "s3.region": "us-east-1",
         }
         self.settings = LakeCatalog(kind="nessie", properties=properties, branch=f"spark-{uuid.uuid4().hex[:8]}")
-        self._n = 0
+        self._loads: dict[str, int] = {}
 
     def load(self, name: str, properties: dict[str, Any], rows: list[Any], **settings: Any) -> None:
         """A run by load plan, so that the table can follow its contract."""
@@ -113,12 +113,14 @@ class OnNessie:
         )
         (self.directory / "plan.json").write_bytes(load_plan.dump(plan))
         (self.directory / "config.json").write_text('{"load_plan": "plan.json"}')
-        before, self._n = ({"bookmarks": {name: {"at": self._n}}} if self._n % 3 else {}), self._n + 1
+        at = self._loads.get(name, 0)
+        before = {"bookmarks": {name: {"at": at}}} if at else {}
+        self._loads[name] = at + 1
         messages = [
             {"type": "DATIVO_START", "run": str(uuid.uuid4()), "state": before},
             {"type": "SCHEMA", "stream": name, "schema": {"properties": properties}, "key_properties": ["id"]},
             *rows,
-            {"type": "STATE", "value": {"bookmarks": {name: {"at": self._n}}}},
+            {"type": "STATE", "value": {"bookmarks": {name: {"at": at + 1}}}},
             {"type": "DATIVO_END"},
         ]
         subprocess.run(

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -179,41 +180,6 @@ def catalog_away(t: Trial) -> Any:
     return t.bring(held_at="audited", action=lambda: proxy.connect(False))
 
 
-@fault("Nessie", "the answer to the merge is lost, three times", "recovers")
-def merge_answer_lost(t: Trial) -> Any:
-    return _http(t.http_before_nessie(), t, MERGE, "lose_answer", 3)
-
-
-@fault("Nessie", "the answer to the merge is cut", "recovers")
-def merge_answer_cut(t: Trial) -> Any:
-    return _http(t.http_before_nessie(), t, MERGE, "cut", 1)
-
-
-@fault("Nessie", "the answer to a table's commit is lost", "recovers")
-def commit_answer_lost(t: Trial) -> Any:
-    return _http(t.http_before_nessie(), t, COMMIT, "lose_answer", 1)
-
-
-@fault("Nessie", "429 to a table's commit, twice", "recovers")
-def commits_throttled(t: Trial) -> Any:
-    return _http(t.http_before_nessie(), t, COMMIT, 429, 2)
-
-
-@fault("Nessie", "500 to a table's commit", "recovers")
-def commit_fails(t: Trial) -> Any:
-    return _http(t.http_before_nessie(), t, COMMIT, 500, 1)
-
-
-@fault("Nessie", "503 to the merge, four times", "recovers")
-def merge_unavailable(t: Trial) -> Any:
-    return _http(t.http_before_nessie(), t, MERGE, 503, 4)
-
-
-@fault("Nessie", "503 to what is read, five times", "recovers")
-def reads_unavailable(t: Trial) -> Any:
-    return _http(t.http_before_nessie(), t, READ, 503, 5)
-
-
 @fault("Nessie", "no valid token", "withheld, mend")
 def catalog_refuses(t: Trial) -> Any:
     return _http(t.http_before_nessie(), t, r"^(GET|POST) ", 401, 10_000, free=False)
@@ -269,21 +235,6 @@ def store_half_open(t: Trial) -> Any:
 def store_away(t: Trial) -> Any:
     proxy = t.before_store()
     return t.bring(held_at="end", action=lambda: proxy.connect(False))
-
-
-@fault("object store", "SlowDown, four times", "recovers")
-def store_slows_down(t: Trial) -> Any:
-    return _http(t.http_before_store(), t, PUT, "slow_down", 4)
-
-
-@fault("object store", "500 to what is written, twice", "recovers")
-def writes_fail(t: Trial) -> Any:
-    return _http(t.http_before_store(), t, PUT, 500, 2)
-
-
-@fault("object store", "the answer to what was written is lost, twice", "recovers")
-def write_answers_lost(t: Trial) -> Any:
-    return _http(t.http_before_store(), t, PUT, "lose_answer", 2)
 
 
 @fault("object store", "a multipart upload dies on the way, twice", "recovers")
@@ -426,6 +377,30 @@ def _skewed(t: Trial, seconds: int) -> Any:
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True, capture_output=True)
     t.environment |= {"LD_PRELOAD": str(library), "SKEW_S": str(seconds)}
     return t.bring()
+
+
+_ANSWERS: tuple[tuple[str, str, str, str, Any, int], ...] = (
+    ("merge_answer_lost", "Nessie", "the answer to the merge is lost, three times", MERGE, "lose_answer", 3),
+    ("merge_answer_cut", "Nessie", "the answer to the merge is cut", MERGE, "cut", 1),
+    ("commit_answer_lost", "Nessie", "the answer to a table's commit is lost", COMMIT, "lose_answer", 1),
+    ("commits_throttled", "Nessie", "429 to a table's commit, twice", COMMIT, 429, 2),
+    ("commit_fails", "Nessie", "500 to a table's commit", COMMIT, 500, 1),
+    ("merge_unavailable", "Nessie", "503 to the merge, four times", MERGE, 503, 4),
+    ("reads_unavailable", "Nessie", "503 to what is read, five times", READ, 503, 5),
+    ("store_slows_down", "object store", "SlowDown, four times", PUT, "slow_down", 4),
+    ("writes_fail", "object store", "500 to what is written, twice", PUT, 500, 2),
+    ("write_answers_lost", "object store", "the answer to what was written is lost, twice", PUT, "lose_answer", 2),
+)
+"""Name, where, title, requests, what happens to them, how often: answers that are lost, cut, or errors, and a run that recovers."""
+
+
+def _answer(where: str, wanted: str, kind: Any, times: int, t: Trial) -> Any:
+    proxy = t.http_before_nessie() if where == "Nessie" else t.http_before_store()
+    return _http(proxy, t, wanted, kind, times)
+
+
+for _name, _where, _title, _wanted, _kind, _times in _ANSWERS:
+    FAULTS[_name] = Fault(_where, _title, "recovers", partial(_answer, _where, _wanted, _kind, _times))
 
 
 def last_event(done: Any) -> dict[str, Any]:
