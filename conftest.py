@@ -45,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop the servers that this session has started; those of `make services` stay."""
     if not hasattr(session.config, "workerinput"):
-        _services("servers").stop(os.environ[_OWNER])
+        for name in ("servers", "postgres"):
+            _services(name).stop(os.environ[_OWNER])
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +84,24 @@ def moto() -> Iterator[Any]:
 def azurite() -> Iterator[Any]:
     """A server of Azure Blob Storage; without it a test is skipped, or fails where CI=true."""
     yield from _started("stores", "azurite")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Any:
+    """PostgreSQL; without it a test is skipped, or fails where CI=true."""
+    module = _services("postgres")
+    with _needed(module):
+        return module.running(os.environ[_OWNER])
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Any]:
+    """(the module that handles it, a PostgreSQL that nobody else uses), to be killed and started again."""
+    module = _services("postgres")
+    with _needed(module):
+        server = module.start()
+    yield module, server
+    module.remove(server)
 
 
 @pytest.fixture(scope="session")

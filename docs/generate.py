@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import re
 import sys
@@ -25,6 +26,9 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 import click
 import msgspec
 import pydantic
+
+from dativo.runtime import inference
+from target_iceberg.types import column_from_json_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -291,6 +295,34 @@ def _settings(schema: Mapping[str, Any], meanings: Mapping[str, str]) -> Iterato
         )
 
 
+def source_types_block(argument: str, _current: str) -> str:
+    """Types of a database and what becomes of their values, from the table that the tests of its tap load."""
+    name = Path(argument).parts[1].replace("-", "_")
+    spec = importlib.util.spec_from_file_location(f"torture_{name}", DOCS.parent / argument)
+    assert spec is not None
+    assert spec.loader is not None
+    torture = sys.modules[f"torture_{name}"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(torture)
+    rows = []
+    for case in torture.CASES:
+        fits = [sql for sql, value in case.values if not isinstance(value, torture.Odd)]
+        odd = [value.text for _, value in case.values if isinstance(value, torture.Odd)]
+        column = column_from_json_schema("c", torture.schema_of(case))
+        word = (
+            ("array" if "[]" in case.type else "object")
+            if column.encoding == "json"
+            else inference.word_of(column.type)
+        )
+        shown = ", ".join(f"`{one_line(sql)}`" for sql in fits[:2])
+        rows.append((f"`{case.type}`", f"`{word}`", f"`{column.type}`", shown, ", ".join(f"`{t}`" for t in odd)))
+    return table(("type", "contract", "Iceberg", "for example", "has no room for"), rows)
+
+
+def one_line(text: str) -> str:
+    """A piece of SQL that does not break a table of Markdown."""
+    return text.replace("|", "\\|").replace("`", "'")
+
+
 def cascade_block(_argument: str, _current: str) -> str:
     """Which of registry, recipe and job may say a value, and under which key."""
     from dativo.config.cascade import CASCADE
@@ -343,6 +375,7 @@ GENERATORS: dict[str, Callable[[str, str], str]] = {
     "lints": lints_block,
     "types": types_block,
     "settings": settings_block,
+    "source_types": source_types_block,
     "values": values_block,
     "cascade": cascade_block,
     "connectors": connectors_block,

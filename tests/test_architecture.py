@@ -248,7 +248,12 @@ def _swallows_everything(handler: ast.ExceptHandler) -> bool:
 
 BOUNDARIES = {"dativo.cli", "target_iceberg.singer.main", "tap_kit.tap"}
 """The one place of each program that turns what nobody foresaw into an exit code."""
-HANDED_ON = {"target_iceberg.singer.pipeline", "tap_csv.prefetch", "dativo.runtime.preflight"}
+HANDED_ON = {
+    "target_iceberg.singer.pipeline",
+    "tap_csv.prefetch",
+    "tap_kit.database.merged",
+    "dativo.runtime.preflight",
+}
 """Threads that catch whatever happens and raise it again in the thread that waits for them."""
 
 

@@ -132,7 +132,7 @@ class Stack:
             ServicesError: one cannot be fetched or started.
         """
         for artifact in (NESSIE, S3PROXY):
-            _fetch(artifact)
+            fetch(artifact)
         for name in ("s3", "nessie"):
             shutil.rmtree(self.run / name, ignore_errors=True)
         (self.run / "s3" / BUCKET).mkdir(parents=True)  # a bucket is a directory of the file system that S3Proxy serves
@@ -251,7 +251,7 @@ def _java_version(java: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _fetch(artifact: Artifact) -> None:
+def fetch(artifact: Artifact) -> None:
     """A jar into JARS, by Maven, which knows the machine's mirrors; checked against its SHA-256."""
     file = JARS / artifact.file
     if not file.exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,8 @@ def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force:
     if object_name is not None and object_name not in names:
         raise DativoError(f"{job}: has no object {object_name}", f"its objects: {', '.join(names)}")
     wanted = [object_name] if object_name is not None else names
-    files = {name: root / "assets" / resolved.source.type / "v1.0" / f"{name}.yaml" for name in wanted}
+    patterns = [name for name in wanted if re.search(r"[*?\[]", name)]
+    files = {name: contract_file(root, resolved, name) for name in wanted if name not in patterns}
     there = [str(file) for file in files.values() if file.exists()]
     if there and not force:
         raise DativoError(f"{', '.join(there)}: there already", "choose one with --object, or overwrite with --force")
@@ -51,7 +53,14 @@ def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force:
     with private_directory(new_run_id(), os.environ) as place:
         asked = Discovery(resolved, environment, root, place)
         catalog = asked.catalog()
-        samples = asked.samples(catalog, wanted)
+        if patterns:
+            found = [str(s.get("stream", s.get("tap_stream_id"))) for s in catalog.get("streams", [])]
+            more = {name: contract_file(root, resolved, name) for name in found if name not in names}
+            kept = [] if force else [name for name, file in more.items() if file.exists()]
+            if kept:
+                click.echo(f"{', '.join(kept)}: there already, and left as they are; write them anew with --force")
+            files |= {name: file for name, file in more.items() if name not in kept}
+        samples = asked.samples(catalog, list(files))
     for name, file in files.items():
         entry = _entry(catalog, name, resolved)
         contract = contract_of(
@@ -60,6 +69,12 @@ def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force:
         write_atomic(file, _text(contract, resolved))
         click.echo(f"wrote {file.relative_to(root)}: {len(contract['schema'])} columns; read it and correct it")
     return 0
+
+
+def contract_file(root: Path, job: ResolvedJob, name: str) -> Path:
+    """Where the contract of an object goes."""
+    safe = re.sub(r"[/\\]", "_", name)
+    return root / "assets" / job.source.type / "v1.0" / f"{safe}.yaml"
 
 
 class Discovery:

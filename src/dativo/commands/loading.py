@@ -165,6 +165,8 @@ def _meant(word: str) -> tuple[list[Path], str | None, str | None]:
 class _AnyContract(Contracts):
     """Contracts of which none is missing."""
 
+    is_provisional = True
+
     def by_reference(
         self,
         reference: str,  # noqa: ARG002  the signature of the class

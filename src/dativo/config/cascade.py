@@ -32,6 +32,10 @@ CASCADE: tuple[Row, ...] = (
     Row("strategy", "incremental_strategy_default", "incremental.strategy", "incremental.strategy"),
     Row("cursor_field", "cursor_field_default", "incremental.cursor_field", "incremental.cursor_field"),
     Row("lookback_days", None, "incremental.lookback_days", "incremental.lookback_days"),
+    Row("lookback_hours", None, "incremental.lookback_hours", "incremental.lookback_hours"),
+    Row("lookback_seconds", None, "incremental.lookback_seconds", "incremental.lookback_seconds"),
+    Row("null_cursor", None, "incremental.null_cursor", "incremental.null_cursor"),
+    Row("parallel", None, "parallel", "parallel"),
     Row("rate_limits", None, "rate_limits", None, "deep"),
 )
 

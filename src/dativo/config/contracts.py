@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dativo.config.diagnostics import did_you_mean
 from dativo.config.odcs.reading import read_contracts
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dativo.config.yamlio import Document
 
 DIRECTORY = "assets"
+SOURCE_TABLE = "dativo.sourceTable"
+"""Custom property of a contract: the table of the source that it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Card:
     sources: frozenset[str]
     """Its directory below assets/ and its source_type."""
     tenant: str | None
+    table: str | None = None
+    """The source's table that it is for, e.g. public.orders; `contract infer` writes it down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,9 @@ class Wanted:
 
 class Contracts:
     """All contracts of a project."""
+
+    is_provisional = False
+    """Contracts are still to be made: none is missing."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -109,6 +116,16 @@ class Contracts:
             findings.append(job.finding("DTV041", place, problem, remedy))
             return None
         return self._pick(self.read(best[0].path, findings), best[0].object, word)
+
+    def tables(self, sources: frozenset[str], tenant: str) -> dict[str, str]:
+        """Table -> object, of the contracts that say which table of a source they are for."""
+        found = {}
+        for cards in self._index().values():
+            for card in cards:
+                is_ours = card.tenant is None or card.tenant.lower() == tenant.lower()
+                if card.table is not None and card.sources & sources and is_ours:
+                    found[card.table] = card.object
+        return found
 
     def twins(self) -> list[tuple[str, str, list[Path]]]:
         """(name, version, files) of contracts of one source and tenant that have the same name and version."""
@@ -215,15 +232,24 @@ def _cards(document: Document, directory: str) -> Iterator[Card]:
     name, version = str(head.get("name") or ""), str(head.get("version") or "")
     sources = frozenset({directory, str(head.get("source_type") or directory)})
     tenant = head.get("tenant") if isinstance(head.get("tenant"), str) else None
+    table = _source_table(head)
     if spelling != "odcs":
-        yield Card(document.path, frozenset({name}), str(head.get("object") or name), version, sources, tenant)
+        yield Card(document.path, frozenset({name}), str(head.get("object") or name), version, sources, tenant, table)
         return
     objects = [o for o in head.get("schema") or () if isinstance(o, dict) and isinstance(o.get("name"), str)]
     for schema_object in objects:
         names = {str(schema_object.get("physicalName") or schema_object["name"])}
         if len(objects) == 1:
             names.add(name)
-        yield Card(document.path, frozenset(names), schema_object["name"], version, sources, tenant)
+        own = table if len(objects) == 1 else None
+        yield Card(document.path, frozenset(names), schema_object["name"], version, sources, tenant, own)
+
+
+def _source_table(head: dict[str, Any]) -> str | None:
+    for item in head.get("customProperties") or ():
+        if isinstance(item, dict) and item.get("property") == SOURCE_TABLE and isinstance(item.get("value"), str):
+            return str(item["value"])
+    return None
 
 
 def _version_key(version: str) -> tuple[tuple[int, ...], bool, str]:

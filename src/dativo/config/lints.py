@@ -193,10 +193,10 @@ def append_refused(case: JobCase) -> Iterator[Finding]:
     for item in job.source.objects:
         if write_mode(job, item.contract) != "append" or job.source.incremental.is_full_refresh:
             continue
-        lookback = job.source.incremental.lookback_days
+        lookback = job.source.incremental.lookback
         if job.source.connector_type.resume == "exclusive" and not lookback:
             continue
-        why = f"reads {lookback} days again (lookback_days)" if lookback else "may read the row at the bookmark again"
+        why = f"reads rows again ({lookback})" if lookback else "may read the row at the bookmark again"
         problem = f"'{item.name}' would be appended, and {job.source.type} {why}: rows would be doubled"
         remedy = f"add primaryKey: true to a column of {item.contract.file}, or accept doubles with target.at_least_once: true"
         yield case.document.finding("DTV063", case.object_place(item), problem, remedy)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,59 +20,105 @@ if TYPE_CHECKING:
     from dativo.config.diagnostics import Finding, PathPart
     from dativo.config.drafts import Draft
     from dativo.config.model.contract import Contract
-    from dativo.config.model.registry import ConnectorType
     from dativo.config.project import Project
     from target_iceberg.load_plan import Rule
 
 KEYS = ("objects", "files", "tables", "sheets")
 
 
-def entries(draft: Draft, connector: LoadedRecipe, findings: list[Finding]) -> list[dict[str, Any]] | None:
-    """The job's objects, files, tables or sheets as mappings that all have `object`; None with findings."""
+def entries(
+    draft: Draft, connector: LoadedRecipe, contracts: Contracts, findings: list[Finding]
+) -> list[dict[str, Any]] | None:
+    """The job's objects, files, tables, queries or sheets as mappings that all have `object`; None with findings."""
     source = draft.job.source
     said = {key: getattr(source, key) for key in KEYS if getattr(source, key) is not None}
-    wanted = _wanted_key(connector.connector_type, said)
-    where: tuple[PathPart, ...] = ("source",)
+    connector_type = connector.connector_type
+    wanted = connector_type.selection.key if connector_type.selection is not None else next(iter(said), "objects")
+    also = {"objects"} if wanted == "tables" else set()
     for key in said:
-        if key != wanted:
+        if key != wanted and key not in also:
             problem = f"{connector.recipe.type} reads '{wanted}', not '{key}'"
-            findings.append(draft.document.finding("DTV037", (*where, key), problem, f"write source.{wanted}"))
-    if said and wanted not in said:
+            findings.append(draft.document.finding("DTV037", ("source", key), problem, f"write source.{wanted}"))
+    queries = _queries(draft, connector, findings)
+    if said and wanted not in said and not also & said.keys() and not queries:
         return None
     if wanted == "objects":
         return _named_objects(draft, connector, said.get("objects"), findings)
-    listed_entries = said.get(wanted)
-    if not listed_entries:
+    listed_entries = [(("source", wanted, i), entry) for i, entry in enumerate(said.get(wanted) or ())]
+    listed_entries += [(("source", "objects", i), name) for i, name in enumerate(said.get("objects") or ()) if also]
+    if not listed_entries and not queries:
         problem = f"the job does not say which {wanted} to read"
-        findings.append(draft.document.finding("DTV037", (*where, wanted), problem, f"add source.{wanted}: [..]"))
+        findings.append(draft.document.finding("DTV037", ("source", wanted), problem, f"add source.{wanted}: [..]"))
         return None
-    found = []
-    required = connector.connector_type.selection.required if connector.connector_type.selection else []
-    for i, entry in enumerate(listed_entries):
-        fields = entry.model_dump(exclude_none=True)
-        if not fields.get("options", True):
-            del fields["options"]
-        fields.setdefault("object", str(fields.get("name", "")).rpartition(".")[2])
-        for name in required:
-            if name not in fields:
-                problem = f"the key '{name}' is missing"
-                findings.append(
-                    draft.document.finding("DTV012", (*where, wanted, i, name), problem, f"add {name}: ...")
-                )
-        found.append({**fields, "_place": (*where, wanted, i)})
-    if "query" in {k for e in found for k in e} and not connector.connector_type.supports_queries:
-        findings.append(draft.document.finding("DTV037", (*where, wanted), f"{connector.recipe.type} takes no queries", "name a table"))  # fmt: skip
+    found: list[dict[str, Any]] = []
+    for place, entry in listed_entries:
+        if isinstance(entry, str) and _PATTERN.search(entry):
+            found += _by_pattern(entry, place, found, draft, connector, contracts, findings)
+        else:
+            found.append(_entry(entry, place, draft, connector, findings))
+    found += queries
     _refuse_repeated(found, wanted, draft, findings)
     return found
 
 
-def _wanted_key(connector_type: ConnectorType, said: dict[str, Any]) -> str:
-    selection = connector_type.selection
-    if selection is not None:
-        return selection.key
-    if connector_type.requires_tables:
-        return "tables"
-    return next(iter(said), "objects")
+_PATTERN = re.compile(r"[*?\[]")
+
+
+def _entry(
+    entry: Any, place: tuple[PathPart, ...], draft: Draft, connector: LoadedRecipe, findings: list[Finding]
+) -> dict[str, Any]:
+    """One table, file or sheet; a table may be no more than its name."""
+    fields = {"name": entry} if isinstance(entry, str) else entry.model_dump(exclude_none=True)
+    if not fields.get("options", True):
+        del fields["options"]
+    fields.setdefault("object", str(fields.get("name", "")).rpartition(".")[2].strip('"`'))
+    for name in connector.connector_type.selection.required if connector.connector_type.selection else []:
+        if name not in fields:
+            problem = f"the key '{name}' is missing"
+            findings.append(draft.document.finding("DTV012", (*place, name), problem, f"add {name}: ..."))
+    return {**fields, "_place": place}
+
+
+def _by_pattern(
+    pattern: str,
+    place: tuple[PathPart, ...],
+    already: list[dict[str, Any]],
+    draft: Draft,
+    connector: LoadedRecipe,
+    contracts: Contracts,
+    findings: list[Finding],
+) -> list[dict[str, Any]]:
+    """The tables that a pattern means: those of which a contract says that it is for them.
+
+    What the database has is not asked here; `dativo contract infer` does that, and writes a contract for each table.
+    """
+    exclude = draft.job.source.exclude or ()
+    named = {entry.get("name") for entry in already}
+    tables = contracts.tables(frozenset({connector.name, connector.recipe.type}), draft.tenant)
+    if contracts.is_provisional:
+        return [{"name": pattern, "object": pattern, "_place": place}]
+    found = [
+        {"name": table, "object": object_, "_place": place}
+        for table, object_ in sorted(tables.items())
+        if fnmatchcase(table, pattern) and not any(fnmatchcase(table, x) for x in exclude) and table not in named
+    ]
+    if not found:
+        problem = f"no contract is for a table that '{pattern}' means"
+        remedy = f"make them: dativo contract infer {draft.document.file}"
+        findings.append(draft.document.finding("DTV040", place, problem, remedy))
+    return found
+
+
+def _queries(draft: Draft, connector: LoadedRecipe, findings: list[Finding]) -> list[dict[str, Any]]:
+    queries = draft.job.source.queries or ()
+    if queries and not connector.connector_type.supports_queries:
+        problem = f"{connector.recipe.type} takes no queries"
+        findings.append(draft.document.finding("DTV037", ("source", "queries"), problem, "remove source.queries"))
+        return []
+    return [
+        {**query.model_dump(exclude_none=True), "object": query.name, "_place": ("source", "queries", i)}
+        for i, query in enumerate(queries)
+    ]
 
 
 def _named_objects(

@@ -86,7 +86,8 @@ def source_settings(
     settings = deep_merge(renamed, chosen.options)
     if chosen.is_own:
         table = {**facts, "rate_limits": values["rate_limits"], "connection": connection}
-        table["incremental"] = {k: values[k] for k in ("strategy", "cursor_field", "lookback_days")}
+        table["incremental"] = values
+        table["parallel"] = values["parallel"]
         for setting, dotted in connector_type.settings_from.items():
             value = get(table, dotted)
             if value is not None:

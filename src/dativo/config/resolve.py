@@ -132,13 +132,13 @@ class Resolver:
         chosen = choose(recipe, values, draft.document, "source", findings)
         facts = {"tenant": draft.tenant, "environment": draft.job.environment or DEFAULT_ENVIRONMENT}
         settings = source_settings(self.project, chosen, values, recipe.connector_type, facts)
-        entries = objects.entries(draft, recipe, findings)
+        entries = objects.entries(draft, recipe, self.contracts, findings)
         if entries is None:
             return None
         incremental = Incremental(
             strategy=values["strategy"],
             cursor_field=values["cursor_field"],
-            lookback_days=values["lookback_days"] or 0,
+            lookback=_lookback(values),
         )
         found = objects.with_contracts(
             draft, entries, recipe, self.contracts, findings,
@@ -147,7 +147,12 @@ class Resolver:
         if chosen.is_own:
             for entry in entries:
                 entry.setdefault("cursor_field", incremental.cursor_field)
-            settings |= selection_setting(recipe.connector_type, entries, self.project)
+            tables = [e for e in entries if "sql" not in e]
+            settings |= selection_setting(recipe.connector_type, tables, self.project) if tables else {}
+            if self.contracts.is_provisional and draft.job.source.exclude:
+                settings["exclude"] = draft.job.source.exclude  # patterns are still the tap's to resolve
+            queries = [{k: v for k, v in e.items() if k not in ("object", "_place")} for e in entries if "sql" in e]
+            settings |= {"queries": queries} if queries else {}
         return Source(
             connector=recipe.name,
             type=recipe.recipe.type,
@@ -242,6 +247,11 @@ def _retry(draft: Draft) -> Retry:
         exit_codes=tuple(said.retryable_exit_codes),
         error_patterns=tuple(said.retryable_error_patterns),
     )
+
+
+def _lookback(values: dict[str, Any]) -> str | None:
+    names = ("lookback_days", "lookback_hours", "lookback_seconds")
+    return ", ".join(f"{name}: {values[name]}" for name in names if values[name]) or None
 
 
 _STRATEGY_CURSORS = {"created": "created", "updated": "updated", "updated_at": "updated_at"}

@@ -128,8 +128,9 @@ def _stream(job: ResolvedJob, item: SourceObject, *, shared: bool) -> StreamPlan
         rules=contract.rules + (path_pattern.rules(item.name, pattern, columns, contract.key) if pattern else ()),
         write_mode=write_mode(job, contract),
         replace_files=reads_files(job),
-        # Of a full refresh nobody knows whether its tap goes on from a bookmark or begins again.
-        resumable=job.source.connector_type.resume != "none" and write_mode(job, contract) != "replace",
+        # Of a full refresh nobody knows whether its tap goes on from a bookmark or begins again, unless the registry says so.
+        resumable=job.source.connector_type.resumes_loads
+        or (job.source.connector_type.resume != "none" and write_mode(job, contract) != "replace"),
         evolution=_evolution(job, contract),
         record_metadata=target.add_record_metadata,
         hard_delete=target.hard_delete,

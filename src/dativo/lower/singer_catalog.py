@@ -37,11 +37,18 @@ def _entry(job: ResolvedJob, item: SourceObject, stream: StreamPlan) -> dict[str
             # What a relaxed contract does not name is wanted all the same.
             **({"additionalProperties": True} if stream.evolution == "relaxed" else {}),
         },
-        "metadata": _metadata(stream, cursor, method),
+        "metadata": _metadata(stream, cursor, method, is_exclusive=_resumes_exclusively(job, stream)),
     }
 
 
-def _metadata(stream: StreamPlan, cursor: str | None, method: str) -> list[dict[str, Any]]:
+def _resumes_exclusively(job: ResolvedJob, stream: StreamPlan) -> bool:
+    """What is appended must not be read twice (protocol, rule 11); with a key it may, and then nothing is missed."""
+    incremental = job.source.incremental
+    is_incremental = not incremental.is_full_refresh and not incremental.lookback
+    return is_incremental and stream.write_mode == "append" and job.source.connector_type.resume == "exclusive"
+
+
+def _metadata(stream: StreamPlan, cursor: str | None, method: str, *, is_exclusive: bool) -> list[dict[str, Any]]:
     whole: dict[str, Any] = {
         "inclusion": "available",
         "selected": True,
@@ -49,6 +56,8 @@ def _metadata(stream: StreamPlan, cursor: str | None, method: str) -> list[dict[
         "forced-replication-method": method,
     }
     if cursor:
+        if is_exclusive:
+            whole["dativo-resume"] = "exclusive"
         whole["replication-key"] = cursor
         whole["valid-replication-keys"] = [cursor]
     kept = {*stream.key, cursor}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from target_iceberg.load_plan import LoadPlan
 
 Needs = Literal["all", "lake", "source", "replay"]
+_NO_SECRETS = frozenset({"username", "user"})
+"""Settings that recipes list with the secrets, and whose values messages may repeat: they help, and give nothing away."""
 _SOUNDS_SECRET = re.compile(r"(?i)pass|secret|token|key|credential|auth|private|dsn|connection_string")
 
 
@@ -64,6 +66,8 @@ def job_environment(
             missing.append(_describe(secret, job.tenant))
         else:
             values[secret.name] = value
+            if secret.setting.rpartition(".")[2] in _NO_SECRETS:
+                continue
             hidden.append(value)
             hidden.extend(_file_content(secret, value))
     for name, default in sorted(set(variables_of(job, plan, needs))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from dativo.config.contracts import SOURCE_TABLE
 from target_iceberg import types
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ _VALUES = {
         re.compile(r"(?:\d{4}[ -]?){3}\d{4}"),
     ),
 }
+SOURCE_KEYWORD = "x-dativo-source"
+"""Keyword of a stream's schema: the table that it is of."""
 MIN_SAMPLE = 20
 """Records below which a sample proves nothing."""
 SHARE = 0.8
@@ -58,8 +61,15 @@ def contract_of(
     properties = {n: each for n, each in (schema.get("properties") or {}).items() if not n.startswith("_sdc_")}
     keys = set(_keys(entry)) or likely_key(stream, list(properties), records)
     required = keys | set(schema.get("required") or ()) | always_there(list(properties), records)
+    table = schema.get(SOURCE_KEYWORD)
     columns = [
-        _column(types.column_from_json_schema(name, each), records, required=name in required, key=name in keys)
+        _column(
+            types.column_from_json_schema(name, each),
+            records,
+            required=name in required,
+            key=name in keys,
+            is_array=_is_array(each),
+        )
         for name, each in properties.items()
     ]
     return {
@@ -70,6 +80,8 @@ def contract_of(
         "version": "1.0.0",
         "status": "draft",
         **({"domain": domain} if domain else {}),
+        **({"description": schema["description"]} if schema.get("description") else {}),
+        **({"customProperties": [{"property": SOURCE_TABLE, "value": table}]} if table else {}),
         "schema": columns,
     }
 
@@ -106,9 +118,17 @@ def classification_of(name: str, values: Iterable[Any]) -> str | None:
     return None
 
 
-def _column(column: Column, records: Sequence[Mapping[str, Any]], *, required: bool, key: bool) -> dict[str, Any]:
+def _is_array(schema: Mapping[str, Any]) -> bool:
+    kinds = schema.get("type")
+    return {kinds} == {"array"} if isinstance(kinds, str) else set(kinds or ()) - {"null"} == {"array"}
+
+
+def _column(
+    column: Column, records: Sequence[Mapping[str, Any]], *, required: bool, key: bool, is_array: bool
+) -> dict[str, Any]:
     values = [record.get(column.name) for record in records]
-    described: dict[str, Any] = {"name": column.name, "type": word_of(column.type)}
+    word = word_of(column.type) if column.encoding != "json" else "array" if is_array else "object"
+    described: dict[str, Any] = {"name": column.name, "type": word}
     if required or column.required:
         described["required"] = True
     if key:

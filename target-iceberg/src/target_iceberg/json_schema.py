@@ -9,6 +9,7 @@ from target_iceberg.load_plan import Column
 from target_iceberg.type_table import (
     ENCODING_KEY,
     MAX_PRECISION,
+    OUT_OF_RANGE_KEY,
     TABLE,
     TYPE_KEY,
     WORDS,
@@ -41,6 +42,7 @@ def column_from_json_schema(name: str, schema: Mapping[str, Any], required: bool
         fields=column.fields,
         required=required and not nullable,
         doc=doc if isinstance(doc, str) else None,
+        out_of_range="null" if schema.get(OUT_OF_RANGE_KEY) == "null" else None,
         classification=classification if isinstance(classification, str) else None,
     )
 
@@ -191,6 +193,8 @@ def json_schema_of(column: Column) -> dict[str, Any]:
     schema[TYPE_KEY] = column.type
     if column.encoding == "json":
         schema[ENCODING_KEY] = "json"
+    if column.out_of_range:
+        schema[OUT_OF_RANGE_KEY] = column.out_of_range
     if column.doc:
         schema["description"] = column.doc
     if column.classification:

@@ -189,9 +189,11 @@ def preflight(plan: LoadPlan) -> Preflight:
             if found := evolve.refuse_or_list(stream, table.metadata):
                 changes[address(stream)] = found
     warnings = _storage_warnings(lake)
-    if all(s.write_mode == "replace" for s in plan.streams):
+    is_replaced = all(s.write_mode == "replace" for s in plan.streams)
+    if is_replaced and not any(s.resumable for s in plan.streams):
         return Preflight(state={}, bookmarks=held, changes=changes, warnings=warnings)
-    state = state_of(plan, held)
+    # What replaces everything begins anew, unless it goes on from a load that was killed.
+    state = {} if is_replaced else state_of(plan, held)
     with lake_errors("the journal"):
         journal = journal_of(plan, lake.catalog, lake.settings)
         checkpoint = None if journal is None else journal.find(plan, held, state)

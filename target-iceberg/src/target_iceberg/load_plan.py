@@ -63,6 +63,9 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What is done to values before anything touches the disk; None: nothing."""
     naive: str | None = None
     """timestamptz only: the zone that a value without offset is in (an IANA name), or `reject`; None: UTC."""
+    out_of_range: Literal["null"] | None = None
+    """null: a value of the source that the type has no room for (infinity, a date of the year 0) arrives as NULL; else it is
+    rejected. The tap sees to it."""
     fields: tuple[Column, ...] = ()
     """Members of a struct; a list has one, called element; a map has two, key and value."""
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 TYPE_KEY = "x-dativo-type"
 """JSON Schema keyword that carries `Column.type`; where it stands it wins over all others."""
 ENCODING_KEY = "x-dativo-encoding"
+OUT_OF_RANGE_KEY = "x-dativo-out-of-range"
 DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 MAX_PRECISION = 38
 

@@ -45,6 +45,9 @@ class AuthoredColumn(Authored):
     format: str | None = None
     quality: list[Settings] = Field(default_factory=list)
     """ODCS quality checks."""
+    out_of_range: Literal["reject", "null", "text"] | None = None
+    """What becomes of a value that the type has no room for, e.g. an infinite timestamp: reject (the default), "null", or text,
+    which makes the column a text."""
     properties: list[AuthoredColumn] | None = _either("properties", "fields")
     items: AuthoredItem | str | None = None
 

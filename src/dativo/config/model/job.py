@@ -29,8 +29,18 @@ class SourceTable(Authored):
     object: str | None = None
     """Name of the object; unless given, the table's name without its schema."""
     cursor_field: str | None = None
-    query: str | None = None
-    """Instead of the table, for connectors that support queries."""
+
+
+class SourceQuery(Authored):
+    """A query that is read as if it were a table."""
+
+    name: str
+    """Name of the object."""
+    sql: str
+    """One SELECT without a semicolon."""
+    key: list[str] | str | None = None
+    """Columns of its key; the contract's primaryKey says the same to the table."""
+    cursor_field: str | None = None
 
 
 class SourceSheet(Authored):
@@ -48,6 +58,11 @@ class Incremental(Authored):
     strategy: Strategy | None = None
     cursor_field: str | None = None
     lookback_days: int | None = Field(default=None, ge=0)
+    """Read so many days before the bookmark again; hours and seconds add to it."""
+    lookback_hours: int | None = Field(default=None, ge=0)
+    lookback_seconds: int | None = Field(default=None, ge=0)
+    null_cursor: Literal["load_once", "every_run", "error"] | None = None
+    """Rows of a database whose cursor is NULL or infinite: with the first load (the default), with every run, or an error."""
     state_path: str | None = None
     """Of the mirror for people; the bookmark itself lies in the table."""
 
@@ -57,8 +72,14 @@ class JobSource(Authored):
 
     objects: list[str] | None = None
     files: list[SourceFile] | None = None
-    tables: list[SourceTable] | None = None
+    tables: list[SourceTable | str] | None = None
+    """Tables, or their names; a name like public.* means all that have a contract."""
+    exclude: list[str] | None = None
+    """Names or patterns of tables that the patterns in `tables` do not mean."""
+    queries: list[SourceQuery] | None = None
     sheets: list[SourceSheet] | None = None
+    parallel: int | None = Field(default=None, ge=1, le=16)
+    """Readers at once, for databases whose sessions can share a moment."""
     incremental: Incremental | None = None
     connection: Settings = Field(default_factory=dict)
     engine: Engine | None = None

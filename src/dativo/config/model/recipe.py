@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -40,6 +40,9 @@ class IncrementalDefaults(Authored):
     strategy: Strategy | None = None
     cursor_field: str | None = None
     lookback_days: int | None = None
+    lookback_hours: int | None = None
+    lookback_seconds: int | None = None
+    null_cursor: Literal["load_once", "every_run", "error"] | None = None
 
 
 class RateLimits(Authored):

@@ -69,17 +69,19 @@ class ConnectorType(Authored):
     supports_log_based: bool = False
     resume: Literal["none", "inclusive", "exclusive"] = "none"
     """Whether a tap continues from any STATE it sent, and whether the row at the bookmark is read again (inclusive)."""
+    resumes_loads: bool = False
+    """A load of everything, too, goes on behind the last STATE of one that was killed."""
     objects_supported: list[str] = Field(default_factory=list)
     """Objects that the tap has; empty: any."""
-    requires_tables: bool = False
     supports_queries: bool = False
+    """A job may list `queries`, which the plugin takes in its setting of the same name."""
     file_formats: list[str] = Field(default_factory=list)
     settings: dict[str, Settings] | None = None
     """Settings of the plugin as JSON Schemas; a connector that lists them refuses others. Absent: not checked."""
     setting_defaults: Settings = Field(default_factory=dict)
     """Registry's part of the cascade."""
     settings_from: dict[str, str] = Field(default_factory=dict)
-    """Plugin setting -> what feeds it: incremental.lookback_days, rate_limits.requests_per_second, environment, tenant."""
+    """Plugin setting -> what feeds it: incremental.lookback_days, parallel, rate_limits.requests_per_second, environment, tenant."""
     connection_settings: dict[str, str] = Field(default_factory=dict)
     """Key of `connection` -> plugin setting, where the two names differ."""
     identity: list[str] = Field(default_factory=list)

@@ -65,7 +65,8 @@ class Incremental:
     strategy: str
     """created, updated, updated_at, updated_after, append, file_modified_time, spreadsheet_modified_time, full_refresh."""
     cursor_field: str | None = None
-    lookback_days: int = 0
+    lookback: str | None = None
+    """What is read again before the bookmark, as a setting and its value: "lookback_days: 1"; None: nothing."""
 
     @property
     def is_full_refresh(self) -> bool:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dativo.config.yamlio import Document
     from target_iceberg.load_plan import Column
 
+OUT_OF_RANGE = "dativo.outOfRange"
+"""Custom property of a column: reject (the default), null or text."""
 _FORMATS = {"uuid": "uuid", "binary": "binary", "byte": "binary", "i32": "int", "i64": "long", "f32": "float"}
 """logicalTypeOptions.format that says more about the type than about the values."""
 
@@ -51,13 +53,30 @@ def column(prop: dict[str, Any], document: Document, findings: list[Finding], pl
     name = str(prop.get("name", "element"))
     word = str(prop["logicalType"]) if members else _word(prop, document, findings, place)
     try:
-        made = column_from_contract_type(word, name, **facts)
+        made = _out_of_range(column_from_contract_type(word, name, **facts), prop, document, findings, place)
         zone = (prop.get("logicalTypeOptions") or {}).get("defaultTimezone")
         return made if zone is None else _in_zone(made, str(zone), document, findings, place)
     except UnknownTypeError as e:
         key = "physicalType" if word == prop.get("physicalType") else "logicalType"
         findings.append(document.finding("DTV043", (*place, key), str(e), "mend the type"))
         return column_from_contract_type("string", name, **{**facts, "fields": ()})
+
+
+def _out_of_range(
+    made: Column, prop: dict[str, Any], document: Document, findings: list[Finding], place: tuple[PathPart, ...]
+) -> Column:
+    """What becomes of values that the type has no room for: `text` makes the column a text."""
+    said = [c["value"] for c in prop.get("customProperties") or () if c.get("property") == OUT_OF_RANGE]
+    word = str(said[-1]) if said else "reject"
+    if word == "text":
+        return column_from_contract_type("string", made.name, required=made.required, doc=made.doc, classification=made.classification)  # fmt: skip
+    if word not in ("reject", "null"):
+        problem = f"{word!r} does not say what becomes of a value without room in {made.type}"
+        findings.append(document.finding("DTV043", place, problem, 'write reject, "null" or text'))
+    if word == "null" and made.required:
+        problem = f"'{made.name}' is required, so a value without room in {made.type} cannot become NULL"
+        findings.append(document.finding("DTV043", place, problem, "remove required, or write reject or text"))
+    return msgspec.structs.replace(made, out_of_range="null") if word == "null" else made
 
 
 def _in_zone(

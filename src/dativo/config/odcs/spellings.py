@@ -151,9 +151,17 @@ def _property(
             "logicalTypeOptions": options or None,
             "enum": [{"value": v} for v in column.enum] if column.enum else None,
             "quality": column.quality or None,
+            "customProperties": _out_of_range(column),
             **_members(column, document, findings, place),
         }
     )
+
+
+def _out_of_range(column: AuthoredColumn) -> list[dict[str, Any]] | None:
+    """`out_of_range: null` without quotes is YAML's null, and means the same."""
+    if "out_of_range" not in column.model_fields_set:
+        return None
+    return [{"property": f"{CUSTOM}outOfRange", "value": column.out_of_range or "null"}]
 
 
 def _members(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from singer_sdk import Stream
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 
 from tap_csv.bookmark import FileBookmark
@@ -16,17 +15,12 @@ from tap_csv.discovery import described, discover_schema, further_columns
 from tap_csv.files import find, is_pattern, key_of
 from tap_csv.header import lay_out
 from tap_csv.reading import opened
-from tap_kit import logs
 from tap_kit.errors import TapError
-from tap_kit.lanes import open_lane
+from tap_kit.stream import LaneStream
 from tap_kit.tap import selected_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from contextlib import AbstractContextManager
-
-    from singer_sdk.helpers._batch import BaseBatchFileEncoding, BatchConfig
-    from singer_sdk.helpers.types import Context
 
     from tap_csv.files import SourceFile
     from tap_csv.header import Layout
@@ -40,7 +34,7 @@ _STATE_EVERY_FILES = 100
 _STATE_EVERY_S = 1.0
 
 
-class CsvStream(Stream):
+class CsvStream(LaneStream):
     """Rows of all files of the configuration that carry this stream's name.
 
     INCREMENTAL, without a replication key: files that the bookmark knows and that are unchanged are not read again.
@@ -48,19 +42,17 @@ class CsvStream(Stream):
     """
 
     def __init__(self, tap: Tap, name: str, settings: Settings) -> None:
-        super().__init__(tap, name=name)
-        self._kit_tap = tap
+        super().__init__(tap, name)
         self._settings = settings
         self._announced: set[tuple[str, ...]] = set()
         self._state_written_s = 0.0
-        self._sent = 0
         self.forced_replication_method = REPLICATION_INCREMENTAL
         self.primary_keys = list(dict.fromkeys(key for s in settings.of_stream(name) for key in s.keys))
 
     @cached_property
     def schema(self) -> dict[str, Any]:
         """The catalog's schema as it was given, else one inferred from the files."""
-        given = self._kit_tap.catalog_schema(self.name)
+        given = self.kit_tap.catalog_schema(self.name)
         if given is not None:
             properties = {**given.get("properties", {}), **_missing_provenance(given)}
             if given.get("additionalProperties") is True:
@@ -68,45 +60,19 @@ class CsvStream(Stream):
             return {**given, "properties": properties}
         schema = discover_schema(self._files[0], self.primary_keys)
         message = f"{self.name}: no types are given; inferred from the first records: {described(schema) or 'nothing'}"
-        self._announce("types_inferred", message, types={n: p["type"] for n, p in schema["properties"].items()})
+        self.announce("types_inferred", message, types={n: p["type"] for n, p in schema["properties"].items()})
         return schema
 
-    def get_replication_key_signpost(self, context: Context | None = None) -> None:
-        """None: the state has files in it, and no value of a replication key."""
-
-    def get_records(self, context: Context | None) -> NoReturn:
-        """Not used: the SDK asks for batches, and what they are is decided by `open_lane`."""
-        raise NotImplementedError(f"{type(self).__name__} has no single records; it writes tables to a lane")
-
-    def get_batch_config(self, config: Mapping[str, Any]) -> BatchConfig | None:
-        """Always one, so that both lanes take the same way through the SDK."""
-        batches = config.get("batch_config") or {"encoding": {"format": "none"}, "storage": {"root": ""}}
-        return super().get_batch_config({"batch_config": batches})
-
-    def get_batches(
-        self,
-        batch_config: BatchConfig,  # noqa: ARG002 - `open_lane` reads the setting itself
-        context: Context | None = None,  # noqa: ARG002
-    ) -> Iterable[tuple[BaseBatchFileEncoding, list[str]]]:
-        """Extract. The lane writes the messages, so that nothing is left for the SDK to write."""
+    def extract(self) -> None:
+        """All files that are new or have changed."""
         todo = self._to_read()
         if todo:
-            with self._lane() as lane:
+            with self.lane() as lane:
                 for file in todo:
-                    if self._is_enough:
+                    if self.is_enough:
                         break
                     self._read(file, lane)
                 lane.flush()
-        self._write_state()
-        return ()
-
-    def _lane(self) -> AbstractContextManager[Lane]:
-        """The configured lane; RECORD where there are objects and arrays, which only the target can take apart."""
-        schema = selected_schema(self)
-        types = {column.name: column.type for column in columns_of(schema)}
-        config = {} if "nested" in types.values() else self.config
-        json_columns = {name for name, word in types.items() if word in {"json", "nested"}}
-        return open_lane(config, self.name, schema, self._kit_tap.lines, json_columns)
 
     @cached_property
     def _files(self) -> tuple[list[SourceFile], list[str]]:
@@ -136,15 +102,15 @@ class CsvStream(Stream):
                     f"{self._settings.base / pattern}: no such file (stream {self.name}); check path and base_path"
                 )
         if not files:
-            self._announce("no_files", f"{self.name}: no file matches {', '.join(unmatched)}", level=logging.WARNING)
+            self.announce("no_files", f"{self.name}: no file matches {', '.join(unmatched)}", level=logging.WARNING)
         for key in self._bookmark.mark_vanished({file.key for file in files}):
             message = f"{self.name}: {key} was read before and is not there any more; its rows stay"
-            self._announce("file_vanished", message, file=key, level=logging.WARNING)
+            self.announce("file_vanished", message, file=key, level=logging.WARNING)
         if self.replication_method == REPLICATION_FULL_TABLE:
             self._bookmark.clear()
         todo = [file for file in files if self._is_recent(file) and not self._bookmark.is_unchanged(file)]
         found = f"{len(files)} {'file' if len(files) == 1 else 'files'}"
-        self._announce("files_found", f"{self.name}: {found}, {len(todo)} to read", files=len(files), new=len(todo))
+        self.announce("files_found", f"{self.name}: {found}, {len(todo)} to read", files=len(files), new=len(todo))
         return todo
 
     def _is_recent(self, file: SourceFile) -> bool:
@@ -156,18 +122,18 @@ class CsvStream(Stream):
         rejected = records = 0
         with opened(file) as csv_file:
             if csv_file.names is None:
-                self._announce("file_empty", f"{file.key}: is empty", file=file.key, level=logging.WARNING)
+                self.announce("file_empty", f"{file.key}: is empty", file=file.key, level=logging.WARNING)
             else:
                 for parsed in self._parsed(file, csv_file, csv_file.names):
                     self._send(file, parsed, lane)
                     records += parsed.rows.num_rows
                     rejected += len(parsed.rejects)
-                    if self._is_enough:
+                    if self.is_enough:
                         return
             status, sha256 = csv_file.source.finish()
         self._bookmark.remember(file.key, status, sha256, records + rejected)
         message = f"{file.key}: {records:,} records" + (f", {rejected:,} rejected" if rejected else "")
-        self._announce("file_read", message, file=file.key, records=records, rejected=rejected, bytes=status.size)
+        self.announce("file_read", message, file=file.key, records=records, rejected=rejected, bytes=status.size)
         self._checkpoint(lane)
 
     def _parsed(self, file: SourceFile, csv_file: CsvFile, names: list[str]) -> Iterable[Parsed]:
@@ -190,27 +156,19 @@ class CsvStream(Stream):
         for reject in parsed.rejects:
             source = {"file": file.key, "record": reject.record, "line": reject.line}
             message = f"{file.key}: record {reject.record}, line {reject.line}: {reject.message}"
-            self._kit_tap.lines.write_reject(self.name, reject.rule, message, reject.raw, source)
+            self.kit_tap.lines.write_reject(self.name, reject.rule, message, reject.raw, source)
         if self.ABORT_AT_RECORD_COUNT is not None:
-            parsed = parsed.head(self.ABORT_AT_RECORD_COUNT - self._sent)
+            parsed = parsed.head(self.ABORT_AT_RECORD_COUNT - self.sent)
         lane.write(parsed.rows, parsed.misfits)
-        self._sent += parsed.rows.num_rows
-
-    @property
-    def _is_enough(self) -> bool:
-        """A test of the connection wants a record or two."""
-        return self.ABORT_AT_RECORD_COUNT is not None and self._sent >= self.ABORT_AT_RECORD_COUNT
+        self.sent += parsed.rows.num_rows
 
     def _checkpoint(self, lane: Lane) -> None:
         """A STATE behind each file, but not thousands of them when there are thousands of files to list in each."""
         due = time.monotonic() - self._state_written_s >= _STATE_EVERY_S
         if due or len(self._bookmark) <= _STATE_EVERY_FILES:
             lane.flush()
-            self._write_state()
-
-    def _write_state(self) -> None:
-        self._kit_tap.state_writer.write_state(self.tap_state)
-        self._state_written_s = time.monotonic()
+            self.write_state()
+            self._state_written_s = time.monotonic()
 
     def _announce_drift(self, file: SourceFile, layout: Layout) -> None:
         if layout.extra:
@@ -225,10 +183,7 @@ class CsvStream(Stream):
         fact = (event_type, *(str(value) for name, value in fields.items() if name != "file"))
         if fact not in self._announced:
             self._announced.add(fact)
-            self._announce(event_type, message, **fields)
-
-    def _announce(self, event_type: str, message: str, **fields: Any) -> None:
-        logs.event(self.logger, event_type, message, stream=self.name, **fields)
+            self.announce(event_type, message, **fields)
 
 
 def _missing_provenance(schema: Mapping[str, Any]) -> dict[str, Any]:

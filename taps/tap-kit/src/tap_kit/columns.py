@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 TYPE_KEYWORD = "x-dativo-type"
 """Carries the column's type where the JSON Schema was written by Dativo; wins over `type` and `format`."""
 
+OUT_OF_RANGE_KEYWORD = "x-dativo-out-of-range"
+"""null: values of the source that the type has no room for are NULL, and not passed on as their text."""
+
 ENCODING_KEYWORD = "x-dativo-encoding"
 """json: an object or array of unknown shape, kept as JSON text."""
 
@@ -45,13 +48,20 @@ class Column:
     """long, double, boolean, string, date, time, timestamp, timestamptz, decimal(p,s); json for JSON text of any shape,
     nested for JSON text that the target makes an object or array with typed members of."""
     required: bool = False
+    nulls_odd: bool = False
+    """Values of the source that the type has no room for are NULL."""
 
 
 def columns_of(schema: Mapping[str, Any], keys: Iterable[str] = (), without: Container[str] = ()) -> tuple[Column, ...]:
     """The columns of a schema; those of `keys` may not be NULL, those of `without` are left out."""
     required = {*schema.get("required", ()), *keys}
     return tuple(
-        Column(name, type_of(definition), name in required or _denies_null(definition))
+        Column(
+            name,
+            type_of(definition),
+            name in required or _denies_null(definition),
+            definition.get(OUT_OF_RANGE_KEYWORD) == "null",
+        )
         for name, definition in schema["properties"].items()
         if name not in without
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,9 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tap_kit.lanes import Misfit
+
+
+_ODD_NAME = re.compile(r'[\\"\x00-\x1f]')
+"""What msgspec does not take as a field's name."""
 
 
 class RecordEncoder:
@@ -35,8 +41,12 @@ class RecordEncoder:
 
     def encode(self, rows: pa.Table) -> bytes:
         """All rows as lines."""
-        row = self._row_type(tuple(rows.column_names))
-        records = map(row, *(self._values(rows, name) for name in rows.column_names))
+        columns = [self._values(rows, name) for name in rows.column_names]
+        records: Iterable[Any]
+        if _ODD_NAME.search("".join(rows.column_names)):
+            records = (dict(zip(rows.column_names, values, strict=True)) for values in zip(*columns, strict=True))
+        else:
+            records = map(self._row_type(tuple(rows.column_names)), *columns)
         stream, envelope = self._stream, self._envelope
         return self._encoder.encode_lines([envelope("RECORD", stream, record) for record in records])
 
@@ -94,6 +104,9 @@ def python_values(values: pa.ChunkedArray) -> list[Any]:
 
 
 def _numbers(values: pa.ChunkedArray) -> list[Any]:
+    if pa.types.is_floating(values.type) and pc.all(pc.is_finite(values)).as_py() is False:
+        # JSON has no such numbers; as texts, targets that know them take them back.
+        return [_number_or_name(v) for v in values.to_pylist()]
     if not values.null_count:
         return values.to_numpy().tolist()  # type: ignore[no-any-return]
     zero = pa.scalar(0).cast(values.type) if not pa.types.is_boolean(values.type) else pa.scalar(False)
@@ -101,6 +114,12 @@ def _numbers(values: pa.ChunkedArray) -> list[Any]:
     for position in np.flatnonzero(pc.is_null(values).to_numpy()):
         numbers[position] = None
     return numbers  # type: ignore[no-any-return]
+
+
+def _number_or_name(value: float | None) -> float | str | None:
+    if value is None or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _says_number(definition: Mapping[str, Any]) -> bool:

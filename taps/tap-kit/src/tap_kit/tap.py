@@ -46,7 +46,7 @@ class Tap(SdkTap):
 
     def __init__(self, *, catalog: Any = None, setup_mapper: bool = True, **kwargs: Any) -> None:
         entries = catalog.get("streams", []) if isinstance(catalog, dict) else []
-        self._schemas = {entry.get("stream") or entry.get("tap_stream_id"): entry.get("schema") for entry in entries}
+        self._entries = {entry.get("stream") or entry.get("tap_stream_id"): entry for entry in entries}
         super().__init__(catalog=catalog, setup_mapper=setup_mapper, **kwargs)
         unknown = sorted(set(self.config) - set(self.config_jsonschema["properties"]))
         if unknown:
@@ -59,7 +59,15 @@ class Tap(SdkTap):
 
     def catalog_schema(self, stream: str) -> dict[str, Any] | None:
         """JSON Schema of a stream exactly as the given catalog has it; None when it has none."""
-        return self._schemas.get(stream)
+        schema: dict[str, Any] | None = self._entries.get(stream, {}).get("schema")
+        return schema
+
+    def catalog_metadata(self, stream: str) -> dict[str, Any]:
+        """What the given catalog says of a stream as a whole."""
+        for item in self._entries.get(stream, {}).get("metadata") or ():
+            if not item.get("breadcrumb"):
+                return dict(item.get("metadata") or {})
+        return {}
 
     @property
     def lines(self) -> LineWriter:

@@ -32,10 +32,11 @@ def begin(run: Run, plan: LoadPlan) -> dict[str, Bookmark | None]:
     held = read_bookmarks(run.lake, plan)
     if not run.dry_run:
         run.checkpoints = Checkpoints(plan, run.lake, run.run_id, run.sinks)
-    if run.start_state is None or all(s.write_mode == "replace" for s in plan.streams):
+    is_replaced = all(s.write_mode == "replace" for s in plan.streams)
+    if run.start_state is None or (is_replaced and not any(s.resumable for s in plan.streams)):
         return held
     resume = all(s.write_mode in ("upsert", "replace") for s in plan.streams)
-    lake_state = bookmarks.merge_states(held, resume_from_oldest=resume)
+    lake_state = {} if is_replaced else bookmarks.merge_states(held, resume_from_oldest=resume)
     if bookmarks.same(lake_state, run.start_state):
         return held
     checkpoints = run.checkpoints or Checkpoints(plan, run.lake, run.run_id, run.sinks)

@@ -1,0 +1,164 @@
+"""The window of an incremental read: from the bookmark to the greatest cursor that is there when the run begins."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from tap_kit.database import ranges
+from tap_kit.errors import TapError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_kit.database.settings import Reading
+    from tap_kit.database.source import Database, Described, Session, SourceColumn
+
+_COUNTED = 1000
+VALUE, TIE = "replication_key_value", "replication_key_after"
+"""Keys of a bookmark: the greatest cursor that was read; with an exclusive resume, the greatest key among the rows that have it."""
+
+
+class Window:
+    """Which rows of a table an incremental run reads.
+
+    Inclusive: rows at the bookmark are read again, so that one which was written with the same cursor is not missed; the target
+    knows them by their key. Exclusive: (cursor, key) beyond the bookmark's, for targets that only append.
+    """
+
+    def __init__(
+        self, database: Database, described: Described, cursor: SourceColumn, reading: Reading, *, is_exclusive: bool
+    ) -> None:
+        self._database, self._described, self._cursor, self._reading = database, described, cursor, reading
+        self._is_exclusive = is_exclusive
+        self._name = database.quote(cursor.name)
+        self._tie: list[str] | None = None
+        self._upper_tie: list[str] | None = None
+        self.value: str | None = None
+        """Cursor of the bookmark; None: a first load."""
+        self.upper: str | None = None
+        """Greatest cursor to read; None: there is none."""
+
+    def take(self, session: Session, state: dict[str, Any], announce: Callable[..., None]) -> None:
+        """Look where this run begins and ends.
+
+        Raises:
+            TapError: rows without a cursor, and the settings do not allow them; a lookback from something that is no time.
+        """
+        self._tell_of_null_cursors(session, announce)
+        if self._reading.lookback_s and not self._cursor.is_time:
+            raise TapError(
+                f"{self._described.item.shown}: lookback needs a date or timestamp as cursor, and {self._cursor.name} is "
+                f"{self._cursor.shown_type}"
+            )
+        begun = state.get("full_load") or {}
+        if begun.get("upper") is not None:
+            self.upper, self._upper_tie = begun["upper"]
+            return
+        value = None if begun else state.get(VALUE)
+        self.value, self._tie = None if value is None else str(value), state.get(TIE)
+        source = f"{self._described.relation} WHERE {self._database.usable(self._cursor)}"
+        greatest = f"SELECT max({self._name}) AS {self._name} FROM {source}"  # noqa: S608
+        query = f"SELECT {self._database.text_of(self._cursor)} FROM ({greatest}) AS q"  # noqa: S608
+        self.upper = session.rows(query)[0][0]
+        if self._is_exclusive and self.upper is not None:
+            self._upper_tie = self._greatest_key(session)
+
+    @property
+    def kept(self) -> list[Any]:
+        """The upper end, as a bookmark of a load keeps it."""
+        return [self.upper, self._upper_tie]
+
+    def of_first_load(self) -> str | None:
+        """Condition for everything up to the upper end, and the rows without a usable cursor; None: there is nothing."""
+        parts = []
+        if self.upper is not None:
+            parts.append(self._up_to())
+            if self._reading.start_date:
+                parts = [f"{parts[0]} AND {self._name} >= {self._literal(self._reading.start_date)}"]
+        unusable = self._database.unusable(self._cursor)
+        if unusable and self._reading.null_cursor != "error":
+            parts.append(unusable)
+        return " OR ".join(f"({p})" for p in parts) or None
+
+    def since(self) -> str:
+        """Condition for what came since the bookmark."""
+        assert self.value is not None
+        value = self._literal(self.value)
+        if self._reading.lookback_s:
+            value = self._database.earlier(value, self._cursor, self._reading.lookback_s)
+        if not self._is_exclusive:
+            lower = f"{self._name} >= {value}"
+        elif self._tie:
+            keys = ranges.key_columns(self._described)
+            lower = f"({self._name} > {value} OR ({self._name} = {value} AND {ranges.beyond(self._database, keys, self._tie)}))"
+            lower = f"{self._name} >= {value} AND {lower}"  # which an index helps with
+        else:
+            lower = f"{self._name} > {value}"
+        where = f"{lower} AND {self._up_to()}"
+        unusable = self._database.unusable(self._cursor)
+        return f"({where}) OR ({unusable})" if unusable and self._reading.null_cursor == "every_run" else where
+
+    def remember(self, state: dict[str, Any]) -> None:
+        """Where the next run goes on."""
+        if self.upper is None:
+            return
+        state["replication_key"], state[VALUE] = self._cursor.name, self.upper
+        state.pop(TIE, None)
+        if self._is_exclusive and self._upper_tie:
+            state[TIE] = self._upper_tie
+
+    def warn_without_index(self, session: Session, announce: Callable[..., None]) -> None:
+        """Every run reads the whole table when nothing leads to the rows of a cursor."""
+        described = self._described
+        if described.is_table and not self._database.has_index(session, described, self._cursor):
+            advice = self._database.index_advice(described, self._cursor)
+            announce(
+                "cursor_without_index",
+                f"{described.item.shown}: no index begins with {self._cursor.name}, so every run reads the whole table; make one: {advice}",
+                level=logging.WARNING,
+            )
+
+    def _literal(self, text: str) -> str:
+        return self._database.literal(self._cursor, text)
+
+    def _up_to(self) -> str:
+        assert self.upper is not None
+        upper = self._literal(self.upper)
+        where = f"{self._name} <= {upper}"
+        if self._upper_tie:
+            keys = ranges.key_columns(self._described)
+            where += f" AND ({self._name} < {upper} OR {ranges.beyond(self._database, keys, self._upper_tie, '<=')})"
+        return where
+
+    def _greatest_key(self, session: Session) -> list[str] | None:
+        """Of the rows at the upper end."""
+        keys = ranges.key_columns(self._described)
+        if not keys:
+            return None
+        assert self.upper is not None
+        texts = ", ".join(f"{self._database.text_of(c)} AS k{i}" for i, c in enumerate(keys))
+        order = ", ".join(f"{self._database.quote(c.name)} DESC" for c in keys)
+        where = f"{self._name} = {self._literal(self.upper)}"
+        found = session.rows(f"SELECT {texts} FROM {self._described.relation} WHERE {where} ORDER BY {order} LIMIT 1")  # noqa: S608
+        return [str(v) for v in found[0]] if found else None
+
+    def _tell_of_null_cursors(self, session: Session, announce: Callable[..., None]) -> None:
+        unusable = self._database.unusable(self._cursor)
+        if unusable is None:
+            return
+        query = f"SELECT count(*) FROM (SELECT 1 AS x FROM {self._described.relation} WHERE {unusable} LIMIT {_COUNTED}) AS q"  # noqa: S608
+        n = int(session.rows(query)[0][0])
+        if not n:
+            return
+        shown = f"{n:,}" if n < _COUNTED else f"{_COUNTED:,} or more"
+        message = f"{self._described.item.shown}: {shown} rows have no usable {self._cursor.name}"
+        if self._reading.null_cursor == "error":
+            raise TapError(f"{message} (null_cursor: error)")
+        if self._reading.null_cursor == "every_run" and self._is_exclusive:
+            raise TapError(
+                f"{message}; null_cursor: every_run would append them again and again; use load_once or error"
+            )
+        told = {"load_once": "they come with the first load and not again", "every_run": "they come with every run"}
+        how = told[self._reading.null_cursor]
+        announce("null_cursors", f"{message}; {how} (null_cursor)", level=logging.WARNING, rows=n)

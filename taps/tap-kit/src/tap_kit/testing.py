@@ -1,0 +1,142 @@
+"""For tests of taps: run one inside the test process, in either lane, and decode what it writes."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import singer_arrow
+from tap_kit.columns import type_of
+
+if TYPE_CHECKING:
+    from tap_kit.tap import Tap
+
+ARROW = {"encoding": {"format": "arrow"}, "storage": {"root": ""}}
+
+
+@dataclass
+class Output:
+    """What one run of the tap wrote."""
+
+    messages: list[dict[str, Any]]
+    batched: list[dict[str, Any]] = field(default_factory=list)
+    """Rows that came in batch files."""
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """All messages of a kind."""
+        return [m for m in self.messages if m["type"] == kind]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The last one that was sent."""
+        schema: dict[str, Any] = self.of("SCHEMA")[-1]["schema"]
+        return schema
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The last one that was sent."""
+        value: dict[str, Any] = self.of("STATE")[-1]["value"]
+        return value
+
+    @property
+    def rejects(self) -> list[dict[str, Any]]:
+        """What the tap could not bring into the stream's shape."""
+        return self.of("DATIVO_REJECT")
+
+    @property
+    def raw(self) -> list[dict[str, Any]]:
+        """Records as they stand in RECORD lines."""
+        return [m["record"] for m in self.of("RECORD")]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows as Python values, whichever lane they took, by file and position."""
+        properties = self.schema["properties"]
+        decoded = [{n: decode(type_of(properties[n]), v) for n, v in record.items()} for record in self.raw]
+        key = self.of("SCHEMA")[-1]["key_properties"]
+        order = [n for n in ("_sdc_source_file", "_sdc_source_lineno") if n in properties] or key
+        return sorted([*self.batched, *decoded], key=lambda r: [r[n] for n in order])
+
+    def column(self, name: str) -> list[Any]:
+        """Its values in all rows."""
+        return [row[name] for row in self.rows]
+
+
+def decode(word: str, value: Any) -> Any:
+    """A JSON value as the value that the Arrow lane has; what does not fit stays as it is."""
+    if value is None:
+        return None
+    try:
+        if word.startswith("decimal"):
+            return Decimal(value)
+        if word == "timestamptz":
+            return datetime.fromisoformat(value.replace("Z", "+00:00")).astimezone(timezone.utc)
+        reader = {"date": date.fromisoformat, "time": time.fromisoformat, "timestamp": datetime.fromisoformat}.get(word)
+        return reader(value) if reader else value
+    except (ValueError, ArithmeticError):
+        return value
+
+
+def in_utc(row: dict[str, Any]) -> dict[str, Any]:
+    """Moments with Python's own UTC, whatever Arrow calls it."""
+    return {n: v.astimezone(timezone.utc) if getattr(v, "tzinfo", None) else v for n, v in row.items()}
+
+
+def run_tap(
+    tap: type[Tap],
+    config: dict[str, Any],
+    *,
+    catalog: Any = None,
+    state: Any = None,
+    lane: str = "record",
+) -> Output:
+    """Run a tap to its end; its batch files go to $DATIVO_BATCH_DIR, and are gone when it returns.
+
+    Args:
+        tap: its class.
+        config: its configuration.
+        catalog: a Singer catalog.
+        state: a Singer state.
+        lane: record or arrow.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    settings = {**config, **({"batch_config": ARROW} if lane == "arrow" else {})}
+    try:
+        with redirect_stdout(stdout):
+            tap(config=settings, catalog=catalog, state=state).sync_all()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    stdout.flush()
+    text = stdout.buffer.getvalue().decode()
+    output = Output([json.loads(line) for line in text.split("\n") if line])
+    for message in output.of("BATCH"):
+        if message["encoding"] != singer_arrow.ENCODING:
+            raise AssertionError(message)
+        for uri in message["manifest"]:
+            with singer_arrow.open_batch(uri) as reader:
+                output.batched += [in_utc(row) for row in reader.read_all().to_pylist()]
+            singer_arrow.remove(uri)
+    return output
+
+
+def catalog_of(stream: str, types: dict[str, str], keys: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    """A catalog as the compiler writes it: x-dativo-type says what a column is."""
+    properties = {name: {"type": ["string", "null"], "x-dativo-type": word} for name, word in types.items()}
+    schema = {"type": "object", "properties": properties, "required": list(keys)}
+    metadata = [{"breadcrumb": [], "metadata": {"inclusion": "available", "selected": True}}]
+    entry = {
+        "tap_stream_id": stream,
+        "stream": stream,
+        "key_properties": list(keys),
+        "schema": schema,
+        "metadata": metadata,
+    }
+    return {"streams": [{**entry, **more}]}

@@ -1,0 +1,193 @@
+"""Connections to PostgreSQL, and what its errors mean for whoever has to mend them."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import adbc_driver_manager
+from adbc_driver_postgresql import dbapi
+
+from tap_kit.errors import TapError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from tap_postgres.settings import Settings
+
+_TRANSIENT = ("08", "40", "53", "57P0", "55006", "58030")
+"""Beginnings of SQLSTATEs: connection, serialization, resources, shutdown and start of the server, an object in use."""
+_BROKEN = (
+    "could not connect", "connection refused", "connection to server", "starting up", "server closed", "timeout expired",
+    "timed out", "reset by peer", "no connection", "connection not open", "terminating connection", "ssl syscall",
+    "ssl connection has been closed", "eof detected", "network is unreachable", "no route to host",
+    "could not translate host name", "recovery",
+)  # fmt: skip
+_PERMANENT = ("password", "does not exist", "no pg_hba.conf entry", "certificate", "does not support ssl", "root.crt")
+"""Words of errors without a SQLSTATE that do not go away by themselves."""
+_BATCH_BYTES = 16 << 20
+_LEAST_SECRET = 4
+"""Shorter ones would be found in every message."""
+_SESSION = {
+    # What texts of values look like does not depend on the server's or the role's own settings.
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "iso_8601",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "xmlbinary": "base64",
+    "row_security": "on",
+    "idle_in_transaction_session_timeout": "0",  # the target may take its time between two batches
+}
+
+
+class Client:
+    """One transaction that sees the database as it was at its beginning."""
+
+    def __init__(self, connection: Any, settings: Settings) -> None:
+        self._connection, self._settings = connection, settings
+        self.is_broken = False
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """All rows of a small query.
+
+        Raises:
+            TransientError: the server does not answer as it should.
+            TapError: the server refuses it.
+        """
+        with self._translated(), closing(self._connection.cursor()) as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+    def names(self, sql: str) -> list[str]:
+        """The names of a query's columns; errors as in `rows`."""
+        with self._translated(), closing(self._connection.cursor()) as cursor:
+            cursor.execute(sql)
+            return [column[0] for column in cursor.description]
+
+    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """Rows of a large query, as they come; errors as in `rows`."""
+        with self._translated(), closing(self._connection.cursor()) as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": _BATCH_BYTES})
+            cursor.execute(sql)
+            yield from cursor.fetch_record_batch()
+
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """A query that may be refused, after which there is another transaction."""
+        try:
+            yield
+        except TransientError:
+            raise
+        except TapError:
+            self._connection.rollback()
+            self.is_broken = False
+            self.begin()
+            raise
+
+    def begin(self, snapshot: str | None = None) -> None:
+        """The first statements of a transaction.
+
+        Its settings are its own and not the session's, which may be shared by a pooler such as PgBouncer.
+        """
+        self.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        if snapshot is not None:
+            self.run(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        wanted = {**_SESSION, "statement_timeout": str(int(self._settings.statement_timeout_s * 1000))}
+        self.rows("SELECT " + ", ".join(f"set_config('{k}', '{v}', true)" for k, v in wanted.items()))
+
+    def run(self, sql: str) -> None:
+        """A command without rows; errors as in `rows`."""
+        with self._translated(), closing(self._connection.cursor()) as cursor:
+            cursor.execute(sql)
+
+    def close(self) -> None:
+        """End the transaction and the connection."""
+        self._connection.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Let only TapError out of a block that talks to the server."""
+        try:
+            yield
+        except adbc_driver_manager.Error as e:
+            self.is_broken = True
+            raise translate(e, self._settings) from e
+
+
+def connect(settings: Settings, snapshot: str | None = None) -> Client:
+    """A connection in a transaction that only reads.
+
+    Args:
+        settings: where.
+        snapshot: one that another connection has exported.
+
+    Raises:
+        TransientError: the server does not answer.
+        TapError: it does not let us in.
+    """
+    client = Client(_connection(settings, autocommit=False), settings)
+    client.begin(snapshot)
+    return client
+
+
+def connect_to_write(settings: Settings) -> Client:
+    """A connection without a transaction, for functions that change something on the server; errors as in `connect`."""
+    return Client(_connection(settings, autocommit=True), settings)
+
+
+def _connection(settings: Settings, *, autocommit: bool) -> Any:
+    try:
+        return dbapi.connect(settings.uri, autocommit=autocommit)
+    except adbc_driver_manager.Error as e:
+        raise translate(e, settings) from e
+
+
+def translate(e: adbc_driver_manager.Error, settings: Settings) -> TapError:
+    """What to do about an error of the server."""
+    state, text = e.sqlstate or "", _without_secrets(str(e), settings)
+    where = f"PostgreSQL {settings.where}"
+    lowered = text.lower()
+    if state in ("28P01", "28000") or "authentication failed" in lowered or "no password supplied" in lowered:
+        return TapError(
+            f"{where}: does not let in {settings.user}: {text}; check username and password, and pg_hba.conf"
+        )
+    if state == "3D000" or ("database" in lowered and "does not exist" in lowered):
+        return TapError(f"{where}: {text}; check database")
+    if state == "42501":
+        return TapError(f"{where}: {settings.user} may not read it: {text}; {_grant(text, settings)}")
+    if state == "57014":
+        return TapError(f"{where}: {text}; statement_timeout_s says how long a statement may take")
+    if is_transient(e):
+        return TransientError(f"{where}: does not answer as it should: {text}")
+    return TapError(f"{where}: {text}")
+
+
+def _grant(text: str, settings: Settings) -> str:
+    found = re.search(r"permission denied for (materialized view|foreign table|\w+) ([^\s;]+)", text)
+    kind, name = (found[1], found[2]) if found else ("table", "<table>")
+    right = {
+        "schema": f"USAGE ON SCHEMA {name}",
+        "sequence": f"SELECT ON SEQUENCE {name}",
+        "database": f"CONNECT ON DATABASE {name}",
+    }
+    return f"grant it there: GRANT {right.get(kind, f'SELECT ON {name}')} TO {settings.user}"
+
+
+def is_transient(e: adbc_driver_manager.Error) -> bool:
+    """Whether the same may go well when it is tried again."""
+    state, text = e.sqlstate or "", str(e).lower()
+    if state:
+        return state.startswith(_TRANSIENT)
+    return any(words in text for words in _BROKEN) and not any(words in text for words in _PERMANENT)
+
+
+def _without_secrets(text: str, settings: Settings) -> str:
+    text = " ".join(text.replace(settings.uri, settings.where).split())
+    for hidden in settings.secrets:
+        text = text.replace(hidden, "***") if len(hidden) >= _LEAST_SECRET else text
+    said = re.search(r"(?:ERROR|FATAL|PANIC): +(.*?) *(?:Query was:|SQLSTATE:|$)", text)
+    return (said[1] if said else re.sub(r"^[A-Z_]+: ", "", text).removeprefix("[libpq] "))[:600]

@@ -1,0 +1,194 @@
+"""From a database to tables through `dativo run`: contracts inferred, first load, changes, a kill, bad values."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+from adbc_driver_postgresql import dbapi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.smoke
+JOB = """\
+source_connector: postgres
+target_connector: iceberg
+source:
+  tables: ["public.*"]
+  exclude: ["public.tmp_*"]
+  incremental: {cursor_field: changed}
+  engine: {options: {chunk_rows: 500}}
+"""
+
+
+class Shop:
+    """A project of one job, and a database that it loads."""
+
+    def __init__(self, root: Path, environment: dict[str, str], uri: str) -> None:
+        self.root, self.environment, self.uri = root, environment, uri
+        (root / "jobs/acme").mkdir(parents=True)
+        (root / "jobs/acme/shop.yaml").write_text(JOB)
+
+    def sql(self, *statements: str) -> None:
+        with dbapi.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "dativo", *arguments]
+        return subprocess.Popen(
+            command, cwd=self.root, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def dativo(self, *arguments: str, code: int = 0) -> str:
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=240)
+        assert process.returncode == code, out + err
+        assert "Traceback" not in out + err
+        return out + err
+
+    def run(self, *options: str, code: int = 0) -> dict[str, Any]:
+        said = self.dativo("run", "--config", "jobs/acme/shop.yaml", "--log-format", "json", *options, code=code)
+        last: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
+        return last
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        said = self.dativo("table", "show", f"acme/{table}", "--format", "json", "--limit", "100000")
+        rows: list[dict[str, Any]] = json.loads(said)["rows"]
+        return rows
+
+    def infer(self) -> str:
+        said = self.dativo("contract", "infer", "acme/shop")
+        for file in (self.root / "assets/postgres/v1.0").glob("*.yaml"):
+            file.write_text(file.read_text().replace("status: draft", "status: active"))
+        return said
+
+
+@pytest.fixture
+def shop(tmp_path: Path, postgres_server: Any) -> Iterator[Shop]:
+    name = f"e{uuid.uuid4().hex[:16]}"
+    with dbapi.connect(postgres_server.uri, autocommit=True) as admin, admin.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        environment = {
+            **os.environ,
+            "PGHOST": postgres_server.host,
+            "PGPORT": str(postgres_server.port),
+            "PGDATABASE": name,
+            "PGUSER": postgres_server.user,
+            "PGPASSWORD": postgres_server.password,
+        }
+        made = Shop(tmp_path, environment, postgres_server.uri.rpartition("/")[0] + f"/{name}")
+        made.sql(
+            "CREATE TABLE orders (id bigint PRIMARY KEY, customer_email text NOT NULL, total numeric(10,2), tags text[], changed timestamptz)",
+            "COMMENT ON TABLE orders IS 'Orders of the shop.'",
+            "COMMENT ON COLUMN orders.total IS 'With tax.'",
+            "CREATE TABLE events (kind text, changed timestamptz NOT NULL)",
+            "CREATE TABLE tmp_import (x int)",
+            "INSERT INTO orders SELECT i, 'a' || i || '@b.example', i, ARRAY['x'], timestamptz '2024-01-01 00:00+00' + i * interval '1 s' "
+            "FROM generate_series(1, 5000) i",
+            "INSERT INTO events SELECT 'click', timestamptz '2024-01-01 00:00+00' + i * interval '1 s' FROM generate_series(1, 10) i",
+            "ANALYZE",
+        )
+        yield made
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_from_a_database_to_tables_that_are_kept_up(shop: Shop) -> None:
+    assert "no contract is for a table that 'public.*' means" in shop.dativo("validate", code=2)
+    said = shop.infer()
+    assert re.findall(r"wrote \S+/(\w+)\.yaml", said) == ["events", "orders"]
+    contract = (shop.root / "assets/postgres/v1.0/orders.yaml").read_text()
+    for line in (
+        'description: "Orders of the shop."', 'description: "With tax."', "classification: PII", "primaryKey: true",
+        'type: "decimal(10,2)"', "type: array",
+    ):  # fmt: skip
+        assert line in contract
+    shop.run()
+    orders = shop.rows("postgres.orders")
+    assert len(orders) == 5000
+    assert len(shop.rows("postgres.events")) == 10
+    shop.sql(
+        "UPDATE orders SET total = -1, changed = '2024-05-01' WHERE id IN (7, 4000)",
+        "INSERT INTO events VALUES ('late', '2024-05-01')",
+    )
+    assert shop.run()["published"] == 4, "two that changed, the one at the bookmark, and an event"
+    orders = shop.rows("postgres.orders")
+    assert len(orders) == 5000
+    assert sorted(r["id"] for r in orders if float(r["total"]) == -1) == [7, 4000]
+    assert len(shop.rows("postgres.events")) == 11, "what has no key is appended, and nothing twice"
+
+
+def test_a_table_that_is_new_there_gets_its_contract(shop: Shop) -> None:
+    shop.infer()
+    shop.sql("CREATE TABLE items (id int PRIMARY KEY, changed timestamptz)", "INSERT INTO items VALUES (1, now())")
+    said = shop.infer()
+    assert "events, orders: there already" in said
+    assert re.findall(r"wrote \S+/(\w+)\.yaml", said) == ["items"]
+    shop.run()
+    assert len(shop.rows("postgres.items")) == 1
+
+
+@pytest.mark.parametrize("strategy", ["incremental", "full_refresh"])
+def test_a_load_that_is_killed_goes_on_where_it_was(shop: Shop, strategy: str) -> None:
+    """What was staged is not read again, and the table is as if nothing had happened."""
+    shop.infer()
+    if strategy == "full_refresh":
+        job = shop.root / "jobs/acme/shop.yaml"
+        job.write_text(JOB.replace("{cursor_field: changed}", "{strategy: full_refresh}"))
+        shop.run()
+        shop.sql("DELETE FROM orders WHERE id = 1")
+    shop.environment |= {"DATIVO_CHECKPOINT_EVERY_S": "0", "DATIVO_TEST_CRASH_AT": "checkpoint_written:3"}
+    shop.run(code=2)
+    del shop.environment["DATIVO_TEST_CRASH_AT"]
+    said = shop.dativo("run", "--config", "jobs/acme/shop.yaml", "--log-format", "json")
+    events = [json.loads(line) for line in said.splitlines()]
+    assert "checkpoint_adopted" in {e["event_type"] for e in events}
+    read = next(e["rows"] for e in events if e["event_type"] == "table_read" and e["stream"] == "orders")
+    assert 0 < read <= 4000
+    first = 2 if strategy == "full_refresh" else 1
+    assert sorted(r["id"] for r in shop.rows("postgres.orders")) == list(range(first, 5001))
+    assert len(shop.rows("postgres.events")) == 10
+
+
+def test_values_without_room_are_rejected_with_their_reason(shop: Shop) -> None:
+    shop.infer()
+    shop.sql("INSERT INTO orders VALUES (9999, 'x', 'NaN', NULL, '2024-06-01')")
+    assert shop.run(code=2)["outcome"] == "withheld"
+    rejects = shop.rows("postgres.orders__rejects")
+    assert [(r["rule"]) for r in rejects] == ["orders.total.type"]
+
+
+def test_source_and_table_have_the_same_checksums(shop: Shop) -> None:
+    """Computed by the database, and by DuckDB over the Parquet files."""
+    shop.infer()
+    shop.run()
+    query = (
+        "SELECT count(*), sum(id), sum(total), sum(length(customer_email)), sum(extract(epoch FROM changed)) FROM {}"
+    )
+    with dbapi.connect(shop.uri, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            query.format("orders")
+            .replace("SELECT ", "SELECT ")
+            .replace("extract(epoch FROM changed)", "extract(epoch FROM changed)::float8")
+        )
+        theirs = cursor.fetchall()[0]
+    files = f"read_parquet('{shop.root}/lake/acme/warehouse/postgres/orders/data/**/*.parquet')"
+    ours = duckdb.execute(query.format(files)).fetchall()[0]
+    assert [float(v) for v in theirs] == [float(v) for v in ours]
+
+
+def test_a_wrong_password_is_said_and_not_shown(shop: Shop) -> None:
+    shop.infer()
+    shop.environment["PGPASSWORD"] = "wrong-password-1"
+    said = shop.dativo("run", "--config", "jobs/acme/shop.yaml", code=2)
+    assert "does not let in dativo" in said
+    assert "wrong-password-1" not in said
