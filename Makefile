@@ -104,7 +104,7 @@ test-spark: $(INSTALLED) ## compare what Spark reads with what PyIceberg reads; 
 
 .PHONY: wheels
 wheels: $(INSTALLED) ## build all distributions into dist/
-	@for d in singer-arrow target-iceberg taps/tap-kit taps/tap-csv taps/tap-postgres .; do $(BIN)/python -m build --wheel --no-isolation --outdir dist "$$d" >/dev/null || exit 1; done
+	@for d in singer-arrow target-iceberg taps/tap-kit taps/tap-csv taps/tap-postgres taps/tap-mysql .; do $(BIN)/python -m build --wheel --no-isolation --outdir dist "$$d" >/dev/null || exit 1; done
 	@ls dist
 
 .PHONY: clean

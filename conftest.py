@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop the servers that this session has started; those of `make services` stay."""
     if not hasattr(session.config, "workerinput"):
-        for name in ("servers", "postgres"):
+        for name in ("servers", "postgres", "mariadb"):
             _services(name).stop(os.environ[_OWNER])
 
 
@@ -92,6 +92,24 @@ def postgres_server() -> Any:
     module = _services("postgres")
     with _needed(module):
         return module.running(os.environ[_OWNER])
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Any:
+    """MariaDB; without it a test is skipped, or fails where CI=true."""
+    module = _services("mariadb")
+    with _needed(module):
+        return module.running(os.environ[_OWNER])
+
+
+@pytest.fixture
+def own_mariadb() -> Iterator[Any]:
+    """(the module that handles it, a MariaDB that nobody else uses), to be killed and started again."""
+    module = _services("mariadb")
+    with _needed(module):
+        server = module.start()
+    yield module, server
+    module.remove(server)
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ import msgspec
 import pydantic
 
 from dativo.runtime import inference
+from tap_kit.testing import Odd
+from tap_kit.testing import schema_of as torture_schema
 from target_iceberg.types import column_from_json_schema
 
 if TYPE_CHECKING:
@@ -305,9 +307,9 @@ def source_types_block(argument: str, _current: str) -> str:
     spec.loader.exec_module(torture)
     rows = []
     for case in torture.CASES:
-        fits = [sql for sql, value in case.values if not isinstance(value, torture.Odd)]
-        odd = [value.text for _, value in case.values if isinstance(value, torture.Odd)]
-        column = column_from_json_schema("c", torture.schema_of(case))
+        fits = [sql for sql, value in case.values if not isinstance(value, Odd)]
+        odd = [value.text for _, value in case.values if isinstance(value, Odd)]
+        column = column_from_json_schema("c", torture_schema(case))
         word = (
             ("array" if "[]" in case.type else "object")
             if column.encoding == "json"

@@ -174,7 +174,7 @@ def test_failure_classes_that_are_never_retried_are_named() -> None:
     assert {"configuration", "violations", "evolution", "refused", "interrupted"} == NEVER  # as job.md says in words
 
 
-@pytest.mark.parametrize("plugin", ["tap-csv", "tap-postgres", "target-iceberg"])
+@pytest.mark.parametrize("plugin", ["tap-csv", "tap-mysql", "tap-postgres", "target-iceberg"])
 def test_settings_are_those_that_the_plugin_announces(plugin: str) -> None:
     executable = Path(sys.executable).parent / plugin
     done = subprocess.run([executable, "--about", "--format", "json"], capture_output=True, text=True, check=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
-import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tap_kit.columns import TYPE_KEYWORD
+from tap_kit.testing import check_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,30 +18,6 @@ assert _spec
 assert _spec.loader
 torture = sys.modules["torture_postgres"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(torture)
-
-
-def arrived(case: Any, value: Any, lane: str) -> Any:
-    """How a lane hands over a value."""
-    if isinstance(value, torture.Odd):
-        return value.text
-    if case.word == "json" and value is not None and lane == "record":
-        return json.loads(value)
-    if isinstance(value, bytes) and lane == "record":
-        return base64.b64encode(value).decode()
-    return value
-
-
-def same(found: Any, wanted: Any) -> bool:
-    if isinstance(wanted, float) and not math.isfinite(wanted) and isinstance(found, str):
-        return found == {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(wanted)]
-    if isinstance(wanted, float) and isinstance(found, float) and math.isnan(wanted):
-        return math.isnan(found)
-    return bool(found == wanted)
-
-
-def is_odd(value: Any, found: Any) -> bool:
-    """The text came, whatever the test's own decoding makes of it."""
-    return isinstance(value, torture.Odd) and str(found) == value.text
 
 
 def test_values_arrive_exactly(database: Any, sync: Callable[..., Any], lane: str) -> None:
@@ -72,19 +46,8 @@ def test_values_arrive_exactly(database: Any, sync: Callable[..., Any], lane: st
         word = "json" if schema.get("x-dativo-encoding") == "json" else schema[TYPE_KEYWORD]
         assert (case.name, word) == (case.name, case.word)
         for i, row in enumerate(output.rows):
-            check(case, i, row, output, lane)
+            check_value(case, torture.expected(i)[case.name], row, output, "row_id", lane)
         assert len(output.rows) == max(len(c.values) for c in torture.CASES)
-
-
-def check(case: Any, i: int, row: dict[str, Any], output: Any, lane: str) -> None:
-    wanted = torture.expected(i)[case.name]
-    value = arrived(case, wanted, "record" if in_records(output, i) else lane)
-    assert is_odd(wanted, row[case.name]) or same(row[case.name], value), (case.name, row[case.name], value)
-
-
-def in_records(output: Any, row_id: int) -> bool:
-    """A row with a value that has no room in its type goes as a record in either lane."""
-    return any(r["row_id"] == row_id for r in output.raw)
 
 
 def test_the_whole_table_at_once(database: Any, sync: Callable[..., Any], lane: str) -> None:
@@ -92,4 +55,4 @@ def test_the_whole_table_at_once(database: Any, sync: Callable[..., Any], lane: 
     output = sync(database.config("public.torture"), lane=lane)
     for i, row in enumerate(output.rows):
         for case in torture.CASES:
-            check(case, i, row, output, lane)
+            check_value(case, torture.expected(i)[case.name], row, output, "row_id", lane)

@@ -6,32 +6,13 @@ The documentation's table of types is made from this one.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from typing import Any
 
+from tap_kit.testing import Case, Odd
+
 NAN, INFINITY = float("nan"), float("inf")
-
-
-@dataclass(frozen=True)
-class Odd:
-    """A value that the column's type has no room for: the row goes to the target with this text, to be rejected."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Case:
-    """A column with its values."""
-
-    name: str
-    type: str
-    """As DDL has it."""
-    word: str
-    """What the Singer catalog calls it."""
-    values: tuple[tuple[str, Any], ...]
-    """(SQL expression, what arrives)."""
 
 
 def utc(*parts: int) -> datetime:
@@ -210,13 +191,6 @@ TYPES = (
     "CREATE DOMAIN percent AS numeric(5,2) CHECK (VALUE >= 0)",
     "CREATE TYPE spot AS (x integer, label text)",
 )
-
-
-def schema_of(case: Case) -> dict[str, Any]:
-    """A JSON Schema of the column, as far as it says the type."""
-    if case.word == "json":
-        return {"type": ["object", "array"], "x-dativo-encoding": "json", "x-dativo-type": "string"}
-    return {"x-dativo-type": case.word}
 
 
 def quoted(name: str) -> str:

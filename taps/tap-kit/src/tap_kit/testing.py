@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import math
 import signal
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
@@ -140,3 +142,65 @@ def catalog_of(stream: str, types: dict[str, str], keys: tuple[str, ...] = (), *
         "metadata": metadata,
     }
     return {"streams": [{**entry, **more}]}
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A value that the column's type has no room for: the row goes to the target with this text, to be rejected."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A column with its values."""
+
+    name: str
+    type: str
+    """As DDL has it."""
+    word: str
+    """What the Singer catalog calls it."""
+    values: tuple[tuple[str, Any], ...]
+    """(SQL expression, what arrives)."""
+
+
+def schema_of(case: Case) -> dict[str, Any]:
+    """A JSON Schema of the column, as far as it says the type."""
+    if case.word == "json":
+        return {"type": ["object", "array"], "x-dativo-encoding": "json", "x-dativo-type": "string"}
+    return {"x-dativo-type": case.word}
+
+
+def check_value(case: Case, wanted: Any, row: dict[str, Any], output: Output, key: str, lane: str) -> None:
+    """Compare what a lane has handed over with what must arrive.
+
+    Args:
+        case: the column.
+        wanted: what must arrive.
+        row: one of `output.rows`.
+        output: of the run.
+        key: name of the key column; a row with a value without room goes as a record in either lane.
+        lane: record or arrow.
+    """
+    found = row[case.name]
+    if isinstance(wanted, Odd):
+        is_right = str(found) == wanted.text
+    else:
+        in_record = lane == "record" or any(r[key] == row[key] for r in output.raw)
+        is_right = _same(found, _as_record(case, wanted) if in_record else wanted)
+    if not is_right:
+        raise AssertionError(f"{case.name} ({case.type}): {found!r} came, and not {wanted!r}")
+
+
+def _as_record(case: Case, value: Any) -> Any:
+    if case.word == "json" and value is not None:
+        return json.loads(value)
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, float) and not math.isfinite(wanted):
+        if isinstance(found, str):
+            return found == {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(wanted)]
+        return isinstance(found, float) and (math.isnan(found) if math.isnan(wanted) else found == wanted)
+    return bool(found == wanted)

@@ -95,6 +95,8 @@ class Reader:
 
 
 def _as(values: pa.Array, word: str) -> pa.Array:
+    if pa.types.is_large_binary(values.type):
+        values = pc.cast(values, pa.binary())
     if pa.types.is_binary(values.type) and word in ("binary", "string"):
         return values
     wanted = arrow_type(word)

@@ -1,0 +1,184 @@
+"""MySQL's types: how each is selected so that its values arrive exactly, and what they are called downstream.
+
+What connectorx decodes exactly is read as it is; the rest as text, of which the tap makes values. Dates that are none (zero, the
+31st of February, the month 00) and times of more than a day arrive as their text: the target rejects such a row with its reason.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tap_kit.columns import ENCODING_KEYWORD, TYPE_KEYWORD
+from tap_kit.database.source import Selected
+
+_TEXT = "CAST({c} AS CHAR)"
+_IS_DATE = "IFNULL({c} >= '0001-01-01' AND DAYOFMONTH({c}) > 0 AND LAST_DAY({c}) >= DATE({c}), 0)"
+"""LAST_DAY is NULL for a month that is none."""
+_MAX_PRECISION = 38
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a type travels."""
+
+    word: str
+    """Our type of its values."""
+    value: str | None = None
+    """Expression that connectorx decodes exactly; None: only its text is exact."""
+    text: str = _TEXT
+    """Expression of a value's text."""
+    guard: str | None = None
+    """Condition of the values that `value` carries."""
+    json_schema: dict[str, Any] | None = None
+
+
+_LONG, _STRING = Kind("long", "{c}"), Kind("string", "{c}")
+_BINARY = Kind("binary", "{c}", text="HEX({c})")
+_JSON = Kind(
+    "json", text="{c}", json_schema={"type": ["object", "array", "string", "number", "null"], ENCODING_KEYWORD: "json"}
+)
+_BY_TYPE: dict[str, Kind] = {
+    **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "integer", "year"), _LONG),
+    "bigint": _LONG,
+    "float": Kind("double", "CAST({c} AS DOUBLE)"),
+    "double": Kind("double", "{c}"),
+    **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"), _STRING),
+    **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), _BINARY),
+    "date": Kind("date", "{c}", guard=_IS_DATE),
+    "time": Kind("time"),
+    "datetime": Kind("timestamp", "{c}", guard=_IS_DATE),
+    "timestamp": Kind("timestamptz", "{c}", guard=_IS_DATE),
+    "json": _JSON,
+    "uuid": Kind("string", json_schema={"format": "uuid", TYPE_KEYWORD: "uuid"}),
+}
+_GEOMETRIES = (
+    "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection",
+    "geomcollection",
+)  # fmt: skip
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "long": {"type": ["integer", "null"]},
+    "double": {"type": ["number", "null"]},
+    "boolean": {"type": ["boolean", "null"]},
+    "string": {"type": ["string", "null"]},
+    "binary": {"type": ["string", "null"], "contentEncoding": "base64"},
+    "date": {"type": ["string", "null"], "format": "date"},
+    "time": {"type": ["string", "null"], "format": "time"},
+    "timestamp": {"type": ["string", "null"], "format": "date-time"},
+    "timestamptz": {"type": ["string", "null"], "format": "date-time"},
+}
+
+
+@dataclass(frozen=True)
+class MyColumn:
+    """A column as the server describes it."""
+
+    name: str
+    type: str
+    """information_schema's DATA_TYPE: bigint, varchar, ..."""
+    shown_type: str
+    """COLUMN_TYPE: bigint(20) unsigned."""
+    precision: int | None
+    scale: int | None
+    required: bool
+    comment: str | None = None
+    is_json: bool = False
+    """The server checks that the text is JSON, which is what MariaDB's type JSON is."""
+
+    @property
+    def is_integer(self) -> bool:
+        """A whole number of at most 64 bits."""
+        return self.type in ("tinyint", "smallint", "mediumint", "int", "integer", "bigint")
+
+    @property
+    def is_time(self) -> bool:
+        """A date, datetime or timestamp."""
+        return self.type in ("date", "datetime", "timestamp")
+
+    @property
+    def is_binary(self) -> bool:
+        """Bytes."""
+        return self.kind.word == "binary"
+
+    @property
+    def kind(self) -> Kind:
+        """How its values travel."""
+        if self.is_json:
+            return _JSON
+        if self.type == "decimal":
+            # No decimal of Iceberg's has more than 38 digits; as text none is lost.
+            fits = (self.precision or 0) <= _MAX_PRECISION
+            return Kind(f"decimal({self.precision},{self.scale})" if fits else "string")
+        if self.type == "bit":
+            bits = int((re.findall(r"\d+", self.shown_type) or ["1"])[0])
+            word = "boolean" if bits == 1 else "long" if bits < 64 else "decimal(20,0)"
+            return Kind(word, text="CAST({c} + 0 AS CHAR)")
+        if self.type in _GEOMETRIES:
+            return Kind("binary", "ST_AsWKB({c})", text="HEX(ST_AsWKB({c}))")
+        is_large = self.type == "bigint" and "unsigned" in self.shown_type
+        return Kind("decimal(20,0)") if is_large else _BY_TYPE.get(self.type, Kind("string"))
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """What the Singer catalog says of it."""
+        kind = self.kind
+        found: dict[str, Any]
+        if kind.word.startswith("decimal"):
+            precision, scale = re.findall(r"\d+", kind.word)
+            found = {"type": ["string", "null"], "format": "decimal", "precision": int(precision), "scale": int(scale)}
+        else:
+            found = dict(_SCHEMAS.get(kind.word, _SCHEMAS["string"]))
+        if kind.word != "json":
+            found[TYPE_KEYWORD] = kind.word
+        found |= kind.json_schema or {}
+        if self.required:
+            found["type"] = [t for t in found["type"] if t != "null"]
+        if self.comment:
+            found["description"] = self.comment
+        return found
+
+
+def identifier(name: str) -> str:
+    """A name as SQL writes it, whatever is in it."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def literal(text: str) -> str:
+    """A text as SQL writes it, in the mode that every session is set to."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def literal_of(column: MyColumn, text: str) -> str:
+    """A value of a column, from `text_of`. Numbers are no texts, since MySQL compares those as floats."""
+    if column.is_binary:
+        return f"X'{text}'"
+    is_number = column.type in ("decimal", "float", "double", "year", "bit") or column.is_integer
+    if is_number and re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", text):
+        return text
+    return literal(text)
+
+
+def text_of(column: MyColumn) -> str:
+    """Expression of a value's text, from which `literal_of` makes the same value."""
+    return column.kind.text.format(c=identifier(column.name))
+
+
+def select(column: MyColumn, word: str) -> Selected:
+    """How a column is read so that it arrives as a type.
+
+    Args:
+        column: as the server describes it.
+        word: type that the stream's schema wants.
+    """
+    kind, c = column.kind, identifier(column.name)
+    if column.is_binary and word in ("binary", "string") and kind.value is not None:
+        return Selected(column.name, word, (kind.value.format(c=c),), False)
+    if kind.value is None or kind.word != word:
+        return Selected(column.name, word, (kind.text.format(c=c),), True)
+    value = kind.value.format(c=c)
+    if kind.guard is None:
+        return Selected(column.name, word, (value,), False)
+    guard = kind.guard.format(c=c)
+    odd = f"CASE WHEN {c} IS NOT NULL AND NOT {guard} THEN {kind.text.format(c=c)} END"
+    return Selected(column.name, word, (f"CASE WHEN {guard} THEN {value} END", odd), False)
