@@ -9,7 +9,7 @@ COPY target-iceberg target-iceberg
 COPY taps taps
 # In an environment of its own, which the next stage takes as it is: sources, pip's cache and build tools stay behind.
 RUN python -m venv /opt/dativo
-RUN /opt/dativo/bin/pip install --no-cache-dir --constraint constraints.txt ./singer-arrow ./target-iceberg ./taps/tap-kit ./taps/tap-csv ./taps/tap-postgres taps/tap-mysql .
+RUN /opt/dativo/bin/pip install --no-cache-dir --constraint constraints.txt ./singer-arrow ./target-iceberg ./taps/tap-kit ./taps/tap-csv ./taps/tap-postgres ./taps/tap-mysql .
 
 FROM python:3.11-slim
 

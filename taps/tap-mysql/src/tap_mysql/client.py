@@ -131,9 +131,9 @@ class Client:
         except (pymysql.Error, OSError, RuntimeError) as e:
             raise translate(e, self._settings) from e
         except BaseException as e:
-            if type(e).__name__ != "PanicException":  # connectorx's, of a class that no module exports
-                raise
-            raise _of_panic(str(e), self._settings) from e
+            if type(e).__name__ == "PanicException":  # connectorx's, of a class that no module exports
+                raise _of_panic(str(e), self._settings) from e
+            raise
 
 
 def _arguments(settings: Settings) -> dict[str, Any]:
