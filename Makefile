@@ -65,7 +65,7 @@ schema-validate: $(INSTALLED) ## check registry, recipes, contracts and generate
 	@echo "== schemas"; $(BIN)/python -m dativo.config.schemas --check
 
 .PHONY: services
-services: ## start Nessie and an S3 server, fetched by Maven; prints how to reach them
+services: ## start Nessie, an S3 server, PostgreSQL and MariaDB, fetched by Maven; prints how to reach them
 	@"$(PYTHON)" tests/services/servers.py start
 
 .PHONY: services-stop

@@ -24,7 +24,13 @@ class Figure:
     """Largest single process."""
 
 
-def measure(arguments: list[str], cwd: Path, stdin: Path | None = None, codes: tuple[int, ...] = (0,)) -> Figure:
+def measure(
+    arguments: list[str],
+    cwd: Path,
+    stdin: Path | None = None,
+    codes: tuple[int, ...] = (0,),
+    environment: dict[str, str] | None = None,
+) -> Figure:
     """Run a command to its end and account for it and its descendants."""
     script = (
         "import resource, subprocess, sys, time\n"
@@ -38,7 +44,7 @@ def measure(arguments: list[str], cwd: Path, stdin: Path | None = None, codes: t
     done = subprocess.run(
         [sys.executable, "-c", script, str(stdin or ""), *arguments],
         cwd=cwd,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **(environment or {})},
         capture_output=True,
         text=True,
         check=False,

@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import database_cases
 import generate
 import target_cases
 from measuring import BIN, DATA, HERE, Figure, measure, show
@@ -149,7 +150,14 @@ def nessie_case(work: Path, rows: int) -> None:
         )
 
 
-CASES = {"compile": compile_case, "idle": idle_case, "csv": csv_case, "nessie": nessie_case, **target_cases.CASES}
+CASES = {
+    "compile": compile_case,
+    "idle": idle_case,
+    "csv": csv_case,
+    "nessie": nessie_case,
+    **database_cases.CASES,
+    **target_cases.CASES,
+}
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pymysql
 import pytest
 from adbc_driver_postgresql import dbapi
 
@@ -192,3 +193,39 @@ def test_a_wrong_password_is_said_and_not_shown(shop: Shop) -> None:
     said = shop.dativo("run", "--config", "jobs/acme/shop.yaml", code=2)
     assert "does not let in dativo" in said
     assert "wrong-password-1" not in said
+
+
+def test_mysql_is_loaded_and_kept_up(tmp_path: Path, mariadb_server: Any) -> None:
+    name = f"e{uuid.uuid4().hex[:16]}"
+    server = mariadb_server
+    admin = pymysql.connect(
+        host=server.host, port=server.port, user=server.user, password=server.password, autocommit=True
+    )
+    with admin, admin.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        cursor.execute(f"USE {name}")
+        cursor.execute(
+            "CREATE TABLE orders (id bigint unsigned PRIMARY KEY COMMENT 'Number.', email varchar(99) NOT NULL, paid tinyint(1), "
+            "total decimal(10,2), changed datetime(6) NOT NULL, KEY (changed)) COMMENT 'Orders of the shop.'"
+        )
+        cursor.execute(
+            "INSERT INTO orders SELECT seq, CONCAT(seq, '@b.example'), 1, seq, '2024-01-01' + INTERVAL seq SECOND FROM seq_1_to_5000"
+        )
+        where = {"MYSQL_HOST": server.host, "MYSQL_PORT": str(server.port), "MYSQL_DATABASE": name}
+        who = {"MYSQL_USER": server.user, "MYSQL_PASSWORD": server.password}
+        shop = Shop(tmp_path, {**os.environ, **where, **who}, "")
+        job = shop.root / "jobs/acme/shop.yaml"
+        job.write_text(JOB.replace("postgres", "mysql").replace("public.*", f"{name}.*").replace("public.", f"{name}."))
+        shop.dativo("contract", "infer", "acme/shop")
+        contract = shop.root / "assets/mysql/v1.0/orders.yaml"
+        text = contract.read_text()
+        assert 'type: "decimal(20,0)"' in text
+        assert "description: Number." in text
+        contract.write_text(text.replace("status: draft", "status: active"))
+        shop.run()
+        cursor.execute("UPDATE orders SET total = -1, changed = '2024-05-01' WHERE id IN (7, 4000)")
+        assert shop.run()["published"] == 3
+        rows = shop.rows("mysql.orders")
+        assert len(rows) == 5000
+        assert sorted(int(r["id"]) for r in rows if float(r["total"]) == -1) == [7, 4000]
+        cursor.execute(f"DROP DATABASE {name}")

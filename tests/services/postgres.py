@@ -204,21 +204,3 @@ def _read() -> Postgres | None:
         return Postgres(**json.loads(STATE.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def main() -> int:
-    """`start` or `stop`."""
-    if sys.argv[1:] == ["stop"]:
-        print("PostgreSQL stopped" if stop() else "PostgreSQL was not running")
-        return 0
-    try:
-        found = running()
-    except processes.ServicesError as e:
-        print(f"services: {e}", file=sys.stderr)
-        return 1
-    print(f"PostgreSQL {found.uri}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -295,21 +295,29 @@ def main() -> int:
     """`start`, `stop` (or `stop OWNER`: only what that one has started) or `status`."""
     command = sys.argv[1] if len(sys.argv) > 1 else "start"
     try:
+        import mariadb  # which import this file
+        import postgres
+
         if command == "stop":
-            print("stopped" if stop(sys.argv[2] if len(sys.argv) > 2 else None) else "nothing was running")
+            owner = sys.argv[2] if len(sys.argv) > 2 else None
+            stopped = [part(owner) for part in (stop, postgres.stop, mariadb.stop)]
+            print("stopped" if any(stopped) else "nothing was running")
             return 0
         if command == "status" and _read() is None:
             print("not running; start them with: make services")
             return 1
         started = time.monotonic()
-        found = running()
+        found, databases = running(), (postgres.running(), mariadb.running())
     except ServicesError as e:
         print(f"services: {e}", file=sys.stderr)
         return 1
     print(
         f"Nessie {found.nessie}/api/v2, Iceberg REST {found.iceberg}, S3 {found.s3} (bucket {found.bucket}, keys {found.access_key} / "
-        f"{found.secret_key}); {time.monotonic() - started:.1f} s; logs in {RUN}; stop them with: make services-stop"
+        f"{found.secret_key})"
     )
+    for name, server in zip(("PostgreSQL", "MariaDB"), databases, strict=True):
+        print(f"{name} {server.host}:{server.port}, user {server.user}, password {server.password}")
+    print(f"ready in {time.monotonic() - started:.1f} s; logs in {RUN}; stop them with: make services-stop")
     return 0
 
 
