@@ -36,12 +36,12 @@ def begin(run: Run, plan: LoadPlan) -> dict[str, Bookmark | None]:
     if run.start_state is None or (is_replaced and not any(s.resumable for s in plan.streams)):
         return held
     resume = all(s.write_mode in ("upsert", "replace") for s in plan.streams)
-    lake_state = {} if is_replaced else bookmarks.merge_states(held, resume_from_oldest=resume)
-    if bookmarks.same(lake_state, run.start_state):
+    lake_state = bookmarks.merge_states(held, resume_from_oldest=resume)
+    if bookmarks.same(lake_state, run.start_state) or (is_replaced and not run.start_state):
         return held
     checkpoints = run.checkpoints or Checkpoints(plan, run.lake, run.run_id, run.sinks)
     with lake_errors("the journal"):
-        found = checkpoints.find(held, lake_state, run.start_state)
+        found = checkpoints.find(held, {} if is_replaced else lake_state, run.start_state)
         if found is not None:
             _adopt(run, plan, checkpoints, found, held)
             return held
