@@ -174,6 +174,8 @@ def select(column: MyColumn, word: str) -> Selected:
     kind, c = column.kind, identifier(column.name)
     if column.is_binary and word in ("binary", "string") and kind.value is not None:
         return Selected(column.name, word, (kind.value.format(c=c),), False)
+    if kind.word == "json" == word:
+        return Selected(column.name, word, (kind.text.format(c=c),), False)
     if kind.value is None or kind.word != word:
         return Selected(column.name, word, (kind.text.format(c=c),), True)
     value = kind.value.format(c=c)

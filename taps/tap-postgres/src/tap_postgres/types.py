@@ -7,12 +7,18 @@ or Iceberg have none for (infinity, BC, 24:00, NaN in a decimal) arrive as their
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tap_kit.columns import ENCODING_KEYWORD, TYPE_KEYWORD
 from tap_kit.database.source import Selected
+from tap_postgres.calendar import sift_dates, sift_moments, sift_times, sift_timestamps
 
-_FINITE = "isfinite({c}) AND {c} BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from tap_kit.database.source import Sifted
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,11 @@ class Kind:
     word: str
     """Our type of its values."""
     native: bool
-    """The binary protocol carries the values exactly, except those that `guard` is false for."""
+    """The binary protocol carries the values exactly."""
     text: str = "{c}::text"
     """Expression of a value's text."""
-    guard: str | None = None
+    sift: Callable[[pa.Array], Sifted] | None = None
+    """Takes out the values that Arrow or Iceberg have no room for."""
     json_schema: dict[str, Any] | None = None
 
 
@@ -43,12 +50,10 @@ _BY_NAME: dict[str, Kind] = {
     "bpchar": Kind("string", True),
     "name": Kind("string", False),
     "bytea": Kind("binary", True),
-    "date": Kind("date", True, guard="isfinite({c}) AND {c} BETWEEN '0001-01-01' AND '9999-12-31'"),
-    "time": Kind("time", True, guard="{c} < '24:00'"),
-    "timestamp": Kind("timestamp", True, guard=_FINITE),
-    "timestamptz": Kind(
-        "timestamptz", True, guard=_FINITE.replace("999999'", "999999+00'").replace("01-01'", "01-01 00:00+00'")
-    ),
+    "date": Kind("date", True, sift=sift_dates),
+    "time": Kind("time", True, sift=sift_times),
+    "timestamp": Kind("timestamp", True, sift=sift_timestamps),
+    "timestamptz": Kind("timestamptz", True, sift=sift_moments),
     "uuid": Kind("string", False, json_schema={"format": "uuid", TYPE_KEYWORD: "uuid"}),
     "money": Kind("decimal(19,2)", False, text="{c}::numeric::text"),
     "json": Kind("json", False, json_schema=_JSON),
@@ -178,15 +183,9 @@ def select(column: PgColumn, word: str) -> Selected:
     if (kind.native and kind.word == word) or (
         kind.word == "binary" and word in ("binary", "string") and column.type == "bytea"
     ):
-        if kind.guard is None:
-            return Selected(column.name, word, (c,), False)
-        guard = kind.guard.format(c=c)
-        return Selected(
-            column.name,
-            word,
-            (f"CASE WHEN {guard} THEN {c} END", f"CASE WHEN NOT ({guard}) THEN {c}::text END"),
-            False,
-        )
+        return Selected(column.name, word, (c,), False, kind.sift)
+    if kind.word == "json" == word:
+        return Selected(column.name, word, (kind.text.format(c=c),), False)
     if column.category in ("A", "C") and word in ("json", "nested"):
         return Selected(column.name, word, (_AS_JSON.text.format(c=c),), True)
     return Selected(column.name, word, (kind.text.format(c=c),), True)

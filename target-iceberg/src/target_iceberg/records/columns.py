@@ -191,7 +191,10 @@ def _python_value(scalar: pa.Scalar) -> Any:
 def _json(array: pa.Array, column: Column, scalar: bool) -> Coerced:
     """A column of JSON text: text is taken to be JSON already, anything else is written as JSON."""
     if pa.types.is_string(array.type):
-        return _by_value(array, compact_json, column)
+        try:
+            return Coerced(pa.array([None if t is None else compact_json(t) for t in array.to_pylist()], pa.string()))
+        except (ValueRefused, ValueError):
+            return _by_value(array, compact_json, column)  # to learn which values are none
     return _each(array, column) if scalar else _all_bad(array, column)
 
 

@@ -270,7 +270,8 @@ def compact_json(text: str | bytes) -> str:
         ValueRefused: it is not JSON.
     """
     try:
-        return msgspec.json.format(text if isinstance(text, bytes) else text.encode(), indent=-1).decode()
+        made = msgspec.json.format(text, indent=-1)
+        return made if isinstance(made, str) else made.decode()
     except RecursionError as e:
         raise ValueRefused("nested too deeply") from e
     except (msgspec.DecodeError, UnicodeError) as e:

@@ -81,6 +81,10 @@ class Reader:
                 for row in typed.misfits if is_told else ():
                     odd.setdefault(row, {})[column.name] = texts[row].as_py()
             else:
+                if column.sift is not None:
+                    value, texts_of_odd = column.sift(value)
+                    for row, text in texts_of_odd.items() if is_told else ():
+                        odd.setdefault(row, {})[column.name] = text
                 columns.append(_as(value, column.word))
                 if len(column.expressions) == 2 and is_told:
                     texts = batch.column(at + 1)
@@ -99,5 +103,7 @@ def _as(values: pa.Array, word: str) -> pa.Array:
         values = pc.cast(values, pa.binary())
     if pa.types.is_binary(values.type) and word in ("binary", "string"):
         return values
+    if word == "json":  # as the server has it, which is JSON
+        return pc.if_else(pc.equal(pc.utf8_trim_whitespace(values), "null"), None, values)
     wanted = arrow_type(word)
     return values if values.type == wanted else pc.cast(values, wanted)

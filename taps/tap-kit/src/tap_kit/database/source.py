@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
@@ -75,6 +75,16 @@ class Selected:
     """One, or two: the value, and the text of a value that has no such type."""
     is_text: bool
     """The value is a text of which a typed one has to be made."""
+    sift: Callable[[pa.Array], Sifted] | None = None
+    """Takes out the values that the type has no room for, where they can be told by what comes."""
+
+
+class Sifted(NamedTuple):
+    """A column without the values that its type has no room for."""
+
+    values: pa.Array
+    texts: dict[int, str]
+    """Position -> text of what was taken out."""
 
 
 class Session(Protocol):
