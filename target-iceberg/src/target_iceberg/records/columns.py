@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from target_iceberg.records.casts import CASTS
 from target_iceberg.records.likely import likely
-from target_iceberg.records.scalars import compact_json, converter
+from target_iceberg.records.scalars import compact_json, compact_jsons, converter
 from target_iceberg.records.values import ValueRefused, parsed
 from target_iceberg.types import arrow_schema, arrow_type, decimal_parameters
 
@@ -191,10 +191,10 @@ def _python_value(scalar: pa.Scalar) -> Any:
 def _json(array: pa.Array, column: Column, scalar: bool) -> Coerced:
     """A column of JSON text: text is taken to be JSON already, anything else is written as JSON."""
     if pa.types.is_string(array.type):
-        try:
-            return Coerced(pa.array([None if t is None else compact_json(t) for t in array.to_pylist()], pa.string()))
-        except (ValueRefused, ValueError):
-            return _by_value(array, compact_json, column)  # to learn which values are none
+        compacted = compact_jsons(array.to_pylist())
+        if compacted is not None:
+            return Coerced(pa.array(compacted, pa.string()))
+        return _by_value(array, compact_json, column)  # to learn which values are none
     return _each(array, column) if scalar else _all_bad(array, column)
 
 

@@ -263,6 +263,15 @@ _SIMPLE: dict[str, Converter] = {
 }
 
 
+def compact_jsons(texts: list[str | None]) -> list[str | None] | None:
+    """`compact_json` of each, in a loop that does nothing else; None: one of them is not JSON."""
+    compact = msgspec.json.format
+    try:
+        return [None if text is None else compact(text, indent=-1) for text in texts]
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+
+
 def compact_json(text: str | bytes) -> str:
     """JSON text without spaces between its tokens, otherwise as it came.
 
