@@ -44,6 +44,11 @@ class Shop:
             for statement in statements:
                 cursor.execute(statement)
 
+    def query(self, query: str) -> Any:
+        with dbapi.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "dativo", *arguments]
         return subprocess.Popen(
@@ -107,6 +112,9 @@ def test_from_a_database_to_tables_that_are_kept_up(shop: Shop) -> None:
     assert "no contract is for a table that 'public.*' means" in shop.dativo("validate", code=2)
     said = shop.infer()
     assert re.findall(r"wrote \S+/(\w+)\.yaml", said) == ["events", "orders"]
+    assert (shop.root / "assets/postgres/v1.0/orders.yaml").read_text().count("required: true") == 2, (
+        "id and customer_email"
+    )
     contract = (shop.root / "assets/postgres/v1.0/orders.yaml").read_text()
     for line in (
         'description: "Orders of the shop."', 'description: "With tax."', "classification: PII", "primaryKey: true",
@@ -193,6 +201,43 @@ def test_a_wrong_password_is_said_and_not_shown(shop: Shop) -> None:
     said = shop.dativo("run", "--config", "jobs/acme/shop.yaml", code=2)
     assert "does not let in dativo" in said
     assert "wrong-password-1" not in said
+
+
+def test_the_log_is_followed_with_its_deletes(shop: Shop) -> None:
+    """A kill between staging and publishing loses nothing, and the slot waits for the lake."""
+    job = shop.root / "jobs/acme/shop.yaml"
+    job.write_text(
+        JOB.replace('["public.*"]', '["public.orders"]').replace("{cursor_field: changed}", "{strategy: log_based}")
+        + "target: {hard_delete: true}\n"
+    )
+    shop.infer()
+    slot = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE database = current_database()"
+    try:
+        shop.run()
+        begun = shop.query(slot)
+        shop.sql(
+            "DELETE FROM orders WHERE id <= 10",
+            "UPDATE orders SET total = -1 WHERE id = 11",
+            "INSERT INTO orders VALUES (6000, 'x', 1)",
+        )
+        shop.environment["DATIVO_TEST_CRASH_AT"] = "before_commit"
+        shop.run(code=2)
+        del shop.environment["DATIVO_TEST_CRASH_AT"]
+        shop.run("--dry-run")
+        assert shop.query(slot) == begun
+        shop.run()
+        rows = {r["id"]: r for r in shop.rows("postgres.orders")}
+        assert sorted(rows) == [*range(11, 5001), 6000]
+        assert float(rows[11]["total"]) == -1
+        shop.run()
+        assert shop.query(slot) != begun
+        assert len(shop.rows("postgres.orders")) == 4991
+        shop.sql("TRUNCATE orders")
+        assert "was truncated" in shop.dativo("run", "--config", "jobs/acme/shop.yaml", code=2)
+    finally:
+        shop.query(
+            "SELECT pg_drop_replication_slot(slot_name)::text FROM pg_replication_slots WHERE database = current_database()"
+        )
 
 
 def test_mysql_is_loaded_and_kept_up(tmp_path: Path, mariadb_server: Any) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dativo.config.model.resolved import SourceObject
     from dativo.config.yamlio import Document
 
-WITHOUT_CURSOR = frozenset({"full_refresh", "file_modified_time", "spreadsheet_modified_time"})
+WITHOUT_CURSOR = frozenset({"full_refresh", "file_modified_time", "spreadsheet_modified_time", "log_based"})
 _SECRET_KEY = re.compile(
     r"(?i)(?:^|[_-])(?:password|passwd|secret|token|api[_-]?key|private[_-]?key|secret[_-]?access[_-]?key|client[_-]?secret|"
     r"account[_-]?key|connection[_-]?string|access[_-]?token|credentials?)$|^(?:password|passwd|pwd)"
@@ -194,6 +194,11 @@ def append_refused(case: JobCase) -> Iterator[Finding]:
         if write_mode(job, item.contract) != "append" or job.source.incremental.is_full_refresh:
             continue
         lookback = job.source.incremental.lookback
+        if job.source.incremental.is_log_based:
+            problem = f"'{item.name}' would be appended, and the log also tells of rows that change and go"
+            remedy = f"add primaryKey: true to the key columns of {item.contract.file}"
+            yield case.document.finding("DTV063", case.object_place(item), problem, remedy)
+            continue
         if job.source.connector_type.resume == "exclusive" and not lookback:
             continue
         why = f"reads rows again ({lookback})" if lookback else "may read the row at the bookmark again"

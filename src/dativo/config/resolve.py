@@ -8,6 +8,8 @@ A job with an error finding is not among the jobs. Findings of files that jobs s
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from dativo.config.project import Project
 
 DEFAULT_ENVIRONMENT = "dev"
+MAX_SLOT_NAME = 63
 
 
 def load_jobs(
@@ -131,6 +134,8 @@ class Resolver:
         values["connection"] = _unwrapped(values["connection"], recipe)
         chosen = choose(recipe, values, draft.document, "source", findings)
         facts = {"tenant": draft.tenant, "environment": draft.job.environment or DEFAULT_ENVIRONMENT}
+        if values["strategy"] == "log_based":
+            facts["replication_slot"] = slot_name(draft.tenant, draft.name)
         settings = source_settings(self.project, chosen, values, recipe.connector_type, facts)
         entries = objects.entries(draft, recipe, self.contracts, findings)
         if entries is None:
@@ -247,6 +252,16 @@ def _retry(draft: Draft) -> Retry:
         exit_codes=tuple(said.retryable_exit_codes),
         error_patterns=tuple(said.retryable_error_patterns),
     )
+
+
+def slot_name(tenant: str, job: str) -> str:
+    """Of a job, in the letters and the length that PostgreSQL allows; names that would be cut or mixed up get a digest."""
+    plain = f"dativo_{tenant}_{job}"
+    name = re.sub(r"[^a-z0-9_]", "_", plain.lower())
+    if name == plain and len(name) <= MAX_SLOT_NAME:
+        return name
+    digest = hashlib.sha256(plain.encode()).hexdigest()[:8]
+    return f"{name[: MAX_SLOT_NAME - 9]}_{digest}"
 
 
 def _lookback(values: dict[str, Any]) -> str | None:

@@ -22,8 +22,9 @@ def singer_catalog(job: ResolvedJob, plan: LoadPlan) -> dict[str, Any]:
 
 def _entry(job: ResolvedJob, item: SourceObject, stream: StreamPlan) -> dict[str, Any]:
     properties = {column.name: types.json_schema_of(column) for column in stream.columns}
-    cursor = None if job.source.incremental.is_full_refresh else item.cursor_field
-    method = "FULL_TABLE" if job.source.incremental.is_full_refresh else "INCREMENTAL"
+    incremental = job.source.incremental
+    cursor = None if incremental.is_full_refresh or incremental.is_log_based else item.cursor_field
+    method = "FULL_TABLE" if incremental.is_full_refresh else "LOG_BASED" if incremental.is_log_based else "INCREMENTAL"
     return {
         "tap_stream_id": item.name,
         "stream": item.name,
@@ -55,6 +56,8 @@ def _metadata(stream: StreamPlan, cursor: str | None, method: str, *, is_exclusi
         "table-key-properties": list(stream.key),
         "forced-replication-method": method,
     }
+    if method == "LOG_BASED" and stream.hard_delete:
+        whole["dativo-hard-delete"] = True
     if cursor:
         if is_exclusive:
             whole["dativo-resume"] = "exclusive"

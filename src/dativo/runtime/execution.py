@@ -11,7 +11,7 @@ from dativo.runtime import mirror, private_project, run_report
 from dativo.runtime.lake_access import plan_here
 from dativo.runtime.locks import job_lock
 from dativo.runtime.plugins import how_to_install, is_installed
-from dativo.runtime.preflight import PreflightCheck
+from dativo.runtime.preflight import STATE_ORIGIN, STATE_ORIGIN_ENV, PreflightCheck
 from dativo.runtime.private_directory import private_directory
 from dativo.runtime.relay import Relay
 from dativo.runtime.settled import report_from_lake
@@ -178,6 +178,9 @@ class Execution:
             if self._stopped_by is not None:
                 meltano.kill()
             env = self._child_environment(variables, run_id, directory) | {STATE_FILE_ENV: str(check.fifo)}
+            if not self._options.dry_run and prepared.job.target.base_branch is None:
+                # Only what the job's own branch has published may be forgotten by a database's log.
+                env[STATE_ORIGIN_ENV] = str(check.fifo.with_name(STATE_ORIGIN))
             self._start(meltano, argv, env, directory)
             check.start()
             for line in meltano.lines():

@@ -59,9 +59,11 @@ def contract_of(
     stream = str(entry.get("stream") or entry["tap_stream_id"])
     schema = entry.get("schema") or {}
     properties = {n: each for n, each in (schema.get("properties") or {}).items() if not n.startswith("_sdc_")}
-    keys = set(_keys(entry)) or likely_key(stream, list(properties), records)
-    required = keys | set(schema.get("required") or ()) | always_there(list(properties), records)
     table = schema.get(SOURCE_KEYWORD)
+    # A database says itself what is never NULL and what is a key.
+    told = [] if table else records
+    keys = set(_keys(entry)) or likely_key(stream, list(properties), told)
+    required = keys | set(schema.get("required") or ()) | always_there(list(properties), told)
     columns = [
         _column(
             types.column_from_json_schema(name, each),

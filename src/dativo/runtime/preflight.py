@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from target_iceberg.load_plan import LoadPlan
 
 FIFO = "state.fifo"
+STATE_ORIGIN_ENV = "DATIVO_STATE_ORIGIN"
+STATE_ORIGIN = "state_origin"
+"""File beside the FIFO: `lake` when the state that the tap is given is published, `checkpoint` when it is only staged."""
 
 
 class PreflightCheck:
@@ -80,7 +83,9 @@ class PreflightCheck:
         from target_iceberg.glance import LAKE_STATE, state_at_a_glance
 
         here = plan_here(plan, root=root, variables=variables)
+        origin = self.fifo.with_name(STATE_ORIGIN)
         if (state := state_at_a_glance(here)) is not None:
+            origin.write_text("lake")
             return {"state": state}
         from target_iceberg.lake import preflight
 
@@ -90,6 +95,7 @@ class PreflightCheck:
             self.refusal = e
             return None
         self.changes, self.warnings = found.changes, found.warnings
+        origin.write_text("checkpoint" if found.is_checkpoint else "lake")
         if not found.is_checkpoint:
             self.fifo.with_name(LAKE_STATE).write_text(json.dumps(found.state))
         return {"state": found.state}

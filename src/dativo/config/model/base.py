@@ -14,6 +14,7 @@ Strategy = Literal[
     "append",
     "file_modified_time",
     "spreadsheet_modified_time",
+    "log_based",
     "full_refresh",
 ]
 EngineType = Literal["singer", "native", "meltano", "airbyte"]

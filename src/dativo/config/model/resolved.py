@@ -63,7 +63,8 @@ class Incremental:
     """How a source is read again."""
 
     strategy: str
-    """created, updated, updated_at, updated_after, append, file_modified_time, spreadsheet_modified_time, full_refresh."""
+    """created, updated, updated_at, updated_after, append, file_modified_time, spreadsheet_modified_time, log_based,
+    full_refresh."""
     cursor_field: str | None = None
     lookback: str | None = None
     """What is read again before the bookmark, as a setting and its value: "lookback_days: 1"; None: nothing."""
@@ -72,6 +73,11 @@ class Incremental:
     def is_full_refresh(self) -> bool:
         """The whole source is read each time."""
         return self.strategy == "full_refresh"
+
+    @property
+    def is_log_based(self) -> bool:
+        """What changes is read from the database's log."""
+        return self.strategy == "log_based"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

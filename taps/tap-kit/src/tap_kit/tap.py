@@ -62,6 +62,12 @@ class Tap(SdkTap):
         schema: dict[str, Any] | None = self._entries.get(stream, {}).get("schema")
         return schema
 
+    def catalog_method(self, stream: str) -> str | None:
+        """Replication method that the given catalog forces on a stream."""
+        entry = self._entries.get(stream, {})
+        method = entry.get("replication_method") or self.catalog_metadata(stream).get("forced-replication-method")
+        return str(method) if method else None
+
     def catalog_metadata(self, stream: str) -> dict[str, Any]:
         """What the given catalog says of a stream as a whole."""
         for item in self._entries.get(stream, {}).get("metadata") or ():

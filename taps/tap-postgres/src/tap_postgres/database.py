@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from tap_postgres import discovery, types
 from tap_postgres.client import Client, connect
+from tap_postgres.slot import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ class Postgres:
         self._settings = settings
         self.where = f"PostgreSQL {settings.where}"
         self._client: Client | None = None
+        self.slot = Slot(settings)
 
     @contextmanager
     def session(self) -> Iterator[Client]:

@@ -45,6 +45,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = {
         "statement_timeout_s": {**NUMBER, "description": "How long one statement may run; no limit unless given."},
         "application_name": {**TEXT, "description": "How the connection is listed on the server; dativo unless given."},
         **SETTINGS,
+        "replication_slot": {**TEXT, "description": "Slot of streams that follow the log; dativo unless given."},
+        "publication": {**TEXT, "description": "Publication of these streams; called like the slot unless given."},
         "parallel": {**NUMBER, "description": "Readers at once for tables with a whole number as key; 1 unless given."},
     },
 }
@@ -62,6 +64,8 @@ class Settings:
     secrets: tuple[str, ...]
     """What no message may repeat."""
     statement_timeout_s: float
+    replication_slot: str
+    publication: str
 
 
 def read_settings(config: Mapping[str, Any]) -> tuple[Settings, Reading]:
@@ -80,6 +84,9 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, Reading]:
     port = int(number(config, "port", 5432, problems))
     connect_timeout = int(number(config, "connect_timeout_s", 10, problems))
     statement_timeout = number(config, "statement_timeout_s", 0, problems)
+    slot = config.get("replication_slot") or "dativo"
+    if not re.fullmatch(r"[a-z0-9_]{1,63}", slot):
+        problems.append(f"replication_slot: {slot!r}; write lower case letters, digits and underscores")
     reading = read_reading(config, "public", '"', problems)
     if problems:
         raise TapError("settings of tap-postgres: " + "; ".join(problems))
@@ -107,6 +114,8 @@ def read_settings(config: Mapping[str, Any]) -> tuple[Settings, Reading]:
             user=user or _user_of(base) or "the role of this connection",
             secrets=tuple(s for s in (password, _password_of(base)) if s),
             statement_timeout_s=statement_timeout,
+            replication_slot=slot,
+            publication=config.get("publication") or slot,
         ),
         reading,
     )

@@ -10,6 +10,7 @@ from tap_postgres.settings import CONFIG_JSONSCHEMA, read_settings
 if TYPE_CHECKING:
     from tap_kit.database.settings import Reading
     from tap_postgres.database import Postgres
+    from tap_postgres.stream import PostgresStream
 
 
 class TapPostgres(DatabaseTap):
@@ -18,6 +19,13 @@ class TapPostgres(DatabaseTap):
     name = "tap-postgres"
     package_name = "dativo-tap-postgres"
     config_jsonschema: ClassVar[dict[str, Any]] = CONFIG_JSONSCHEMA
+
+    @classmethod
+    def stream_class(cls) -> type[PostgresStream]:
+        """A table, or its log."""
+        from tap_postgres.stream import PostgresStream
+
+        return PostgresStream
 
     def opened(self) -> tuple[Postgres, Reading]:
         """The database and what to read."""

@@ -116,6 +116,11 @@ class PgColumn:
         return {"A": _ARRAY, "C": _OBJECT}.get(self.category, _AS_TEXT)
 
     @property
+    def is_converted(self) -> bool:
+        """What its values look like in a table's column is not what the server shows: arrays, composites and money."""
+        return self.category in ("A", "C") or self.type == "money"
+
+    @property
     def json_schema(self) -> dict[str, Any]:
         """What the Singer catalog says of it."""
         kind = self.kind

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 class DatabaseTap(Tap):
     """A tap that reads a database; subclasses say which, and what of it."""
 
-    stream_class: type[TableStream] = TableStream
+    @classmethod
+    def stream_class(cls) -> type[TableStream]:
+        """What a stream is."""
+        return TableStream
 
     def opened(self) -> tuple[Database, Reading]:
         """The database and what to read, by the configuration.
@@ -49,7 +52,8 @@ class DatabaseTap(Tap):
                 logs.event(self.logger, "reading_again", f"{e}; asking again", level=logging.WARNING, rows=0)
             finally:
                 database.close()
-        return [self.stream_class(self, described, database, reading) for described in found]
+        made = self.stream_class()
+        return [made(self, described, database, reading) for described in found]
 
     def _described(self, database: Database, session: Session, reading: Reading) -> list[Described]:
         """All that is to be read; everything that is not there is listed at once."""

@@ -1,0 +1,189 @@
+"""A replication slot and its publication: made, checked, read without being moved, and moved to what the lake has."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from tap_kit.errors import TapError
+from tap_postgres.client import Client, connect, connect_to_write
+from tap_postgres.pgoutput import changes
+from tap_postgres.types import identifier, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tap_postgres.pgoutput import Change
+    from tap_postgres.settings import Settings
+
+WARN_BYTES = 1 << 30
+"""WAL that a slot may hold back before it is told."""
+_SLOT = """
+SELECT confirmed_flush_lsn::text, plugin::text, database = current_database(), coalesce(wal_status, '')::text,
+       pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::int8, active
+FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot}
+"""
+_CREATE = "SELECT lsn::text FROM pg_catalog.pg_create_logical_replication_slot({slot}, 'pgoutput')"
+_PEEK = """
+SELECT data FROM pg_catalog.pg_logical_slot_peek_binary_changes({slot}, {upper}::pg_lsn, NULL, 'proto_version', '1', 'publication_names',
+  {publications})
+"""
+_UNPUBLISHED = """
+SELECT t FROM unnest(ARRAY[{relations}]) AS t WHERE t::regclass NOT IN (
+  SELECT format('%I.%I', schemaname, tablename)::regclass FROM pg_catalog.pg_publication_tables WHERE pubname = {publication})
+"""
+
+
+class Slot:
+    """What a job reads of the log.
+
+    It is only ever peeked at; `confirm` moves it, so that what the lake has not published can be read again.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._name, self._publication = settings.replication_slot, settings.publication
+        self.is_prepared = False
+        self._upper: str | None = None
+
+    def prepare(self, relations: Sequence[str], announce: Callable[..., None]) -> bool:
+        """See to it that publication and slot are there; whether the slot was made now.
+
+        Args:
+            relations: the tables, as SQL names them.
+            announce: takes a warning.
+
+        Raises:
+            TapError: the server does not log what is needed, or the role may not make them; says which statement to run.
+        """
+        self.is_prepared = True
+        with closing(connect_to_write(self._settings)) as client:
+            level = client.rows("SELECT pg_catalog.current_setting('wal_level')")[0][0]
+            if level != "logical":
+                raise TapError(
+                    f"PostgreSQL {self._settings.where}: wal_level is {level}; changes are only logged with wal_level = logical: set it in "
+                    "postgresql.conf and restart the server"
+                )
+            self._publish(client, relations)
+            found = client.rows(_SLOT.format(slot=literal(self._name)))
+            if not found:
+                self._run(client, _CREATE.format(slot=literal(self._name)))
+                announce("slot_created", f"the replication slot {self._name} was created", slot=self._name)
+                return True
+            _, plugin, is_ours, _, held, _ = found[0]
+            if plugin != "pgoutput" or not is_ours:
+                raise TapError(
+                    f"PostgreSQL {self._settings.where}: the replication slot {self._name} is one of {plugin} or of another database; "
+                    "set replication_slot to another name"
+                )
+            if held is not None and held > WARN_BYTES:
+                announce(
+                    "slot_holds_wal",
+                    f"the replication slot {self._name} holds back {held >> 20:,} MB of WAL; it moves with each run that dativo publishes",
+                    level=logging.WARNING,
+                    slot=self._name,
+                    bytes=held,
+                )
+            return False
+
+    @property
+    def confirmed(self) -> str:
+        """Where the slot stands.
+
+        Raises:
+            TapError: it is not there any more.
+        """
+        with closing(connect_to_write(self._settings)) as client:
+            found = client.rows(_SLOT.format(slot=literal(self._name)))
+            if not found or found[0][3] == "lost":
+                raise self._gap("is gone" if not found else "has lost WAL that was not read yet")
+            return str(found[0][0])
+
+    def require(self, bookmark: str) -> None:
+        """Check that everything since a bookmark is still there.
+
+        Raises:
+            TapError: it is not.
+        """
+        confirmed = self.confirmed
+        if number(bookmark) < number(confirmed):
+            raise self._gap(f"stands at {confirmed}, behind the bookmark {bookmark}")
+
+    def confirm(self, bookmark: str) -> None:
+        """Let the server forget what the lake has."""
+        if number(bookmark) <= number(self.confirmed):
+            return
+        with closing(connect_to_write(self._settings)) as client:
+            client.rows(
+                f"SELECT pg_catalog.pg_replication_slot_advance({literal(self._name)}, {literal(bookmark)}::pg_lsn)::text"
+            )
+
+    @property
+    def upper(self) -> str:
+        """Where all streams of this run end."""
+        if self._upper is None:
+            with closing(connect_to_write(self._settings)) as client:
+                self._upper = str(client.rows("SELECT pg_catalog.pg_current_wal_flush_lsn()::text")[0][0])
+        return self._upper
+
+    def changes(self) -> Iterator[Change]:
+        """All changes that the slot has, up to `upper`.
+
+        Raises:
+            TransientError: the server goes away, or another process reads the slot.
+            TapError: it cannot be read.
+        """
+        query = _PEEK.format(
+            slot=literal(self._name), upper=literal(self.upper), publications=literal(identifier(self._publication))
+        )
+        with closing(connect(self._settings)) as client:
+            yield from changes(m for batch in client.batches(query) for m in batch.column(0).to_pylist())
+
+    def _publish(self, client: Client, relations: Sequence[str]) -> None:
+        name = identifier(self._publication)
+        tables = ", ".join(relations)
+        if not client.rows(f"SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = {literal(self._publication)}"):  # noqa: S608
+            self._run(client, f"CREATE PUBLICATION {name} FOR TABLE {tables} WITH (publish_via_partition_root = true)")
+            return
+        wanted = ", ".join(map(literal, relations))
+        query = _UNPUBLISHED.format(relations=wanted, publication=literal(self._publication))
+        missing = [row[0] for row in client.rows(query)]
+        if missing:
+            self._run(client, f"ALTER PUBLICATION {name} ADD TABLE {', '.join(missing)}")
+
+    def _run(self, client: Client, statement: str) -> None:
+        try:
+            client.rows(statement) if statement.startswith("SELECT") else client.run(statement)
+        except TapError as e:
+            user = self._settings.user
+            raise type(e)(
+                f"{e}; it was: {statement}; run it as a role that may, or: ALTER ROLE {user} REPLICATION, and make {user} an owner of the "
+                "tables"
+            ) from e
+
+    def _gap(self, why: str) -> TapError:
+        return TapError(
+            f"PostgreSQL {self._settings.where}: gap: the replication slot {self._name} {why}, so changes are missing; a new snapshot is "
+            "needed: dativo run --full-refresh"
+        )
+
+
+def number(lsn: str) -> int:
+    """A position of the log, to be compared."""
+    high, _, low = lsn.partition("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def is_visible(xid: int, snapshot: str) -> bool:
+    """Whether a snapshot (`xmin:xmax:xip,...`) shows what a transaction has done. The log has the lower 32 bits of its number."""
+    low, high, running = snapshot.split(":")
+    if _before(xid, int(low)):
+        return True
+    if not _before(xid, int(high)):
+        return False
+    return xid not in {int(x) & 0xFFFFFFFF for x in running.split(",") if x}
+
+
+def _before(xid: int, other: int) -> bool:
+    return ((xid - other) & 0xFFFFFFFF) >= 1 << 31

@@ -1,0 +1,238 @@
+"""Following the log: a load and what came since, deletes, values that were not logged, and slots that stand elsewhere."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_kit.errors import TapError
+from tap_postgres.slot import is_visible, number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+Sync = Any
+TYPES = {
+    "id": "long", "name": "string", "n": "decimal(10,2)", "tags": "json", "raw": "binary", "at": "timestamptz", "price": "decimal(19,2)",
+    "ok": "boolean", "f": "double", "long": "string",
+}  # fmt: skip
+
+
+@pytest.fixture
+def log(database: Any) -> Iterator[Any]:
+    """A table of every kind of value that the log shows otherwise, and a slot's name."""
+    database.run(
+        "CREATE TABLE t (id bigint PRIMARY KEY, name text, n numeric(10,2), tags text[], raw bytea, at timestamptz, price money, ok boolean, "
+        "f float8, long text)",
+        "ALTER TABLE t ALTER long SET STORAGE EXTERNAL",
+        "INSERT INTO t SELECT i, 'a', 1.5, ARRAY['x', NULL], '\\x00ff', '2024-01-01 00:00+00', 2.5, true, 0.1, repeat('z', 5000) "
+        "FROM generate_series(1, 3) i",
+    )
+    database.slot = f"s_{database.name}"
+    yield database
+    database.rows(
+        f"SELECT pg_drop_replication_slot(slot_name)::text FROM pg_replication_slots WHERE slot_name = '{database.slot}'"
+    )
+
+
+@pytest.fixture
+def follow(log: Any, sync: Sync, catalog: Callable[..., Any]) -> Callable[..., Any]:
+    """`follow(state, lane=…, hard=…)`: a run of the tap."""
+
+    def run(state: Any = None, lane: str = "record", hard: bool = True) -> Any:
+        chosen = catalog("t", TYPES, ("id",), replication_method="LOG_BASED")
+        chosen["streams"][0]["metadata"][0]["metadata"] |= {"forced-replication-method": "LOG_BASED"}
+        chosen["streams"][0]["schema"]["properties"]["tags"]["x-dativo-encoding"] = "json"
+        if hard:
+            chosen["streams"][0]["metadata"][0]["metadata"]["dativo-hard-delete"] = True
+        return sync(log.config("t", replication_slot=log.slot), chosen, state, lane)
+
+    return run
+
+
+def applied(*outputs: Any) -> dict[int, dict[str, Any]]:
+    """What a table is after the runs: rows by key, in the order in which they came."""
+    table: dict[int, dict[str, Any]] = {}
+    for output in outputs:
+        rows = output.batched or [m["record"] for m in output.of("RECORD")]
+        for row in rows:
+            if row.get("_sdc_deleted_at"):
+                table.pop(row["id"], None)
+            else:
+                table[row["id"]] = row
+    return table
+
+
+def test_a_load_and_then_what_came_since(log: Any, follow: Callable[..., Any], lane: str) -> None:
+    first = follow(lane=lane)
+    assert sorted(applied(first)) == [1, 2, 3]
+    log.run(
+        "INSERT INTO t VALUES (4, 'b', 'NaN', '{}', '', '2024-05-01 12:00+02', '-1234.5', false, 'Infinity', 'short')",
+        "UPDATE t SET name = 'c' WHERE id = 1",
+        "UPDATE t SET id = 9 WHERE id = 2",
+        "DELETE FROM t WHERE id = 3",
+        "INSERT INTO t VALUES (5, 'gone')",
+        "DELETE FROM t WHERE id = 5",
+    )
+    second = follow(first.state, lane)
+    table = applied(first, second)
+    assert sorted(table) == [1, 4, 9] if lane == "record" else [1, 9]
+    assert table[1]["name"] == "c"
+    assert table[1]["long"] == "z" * 5000, "a value that an update left as it was"
+    record = next(m["record"] for m in second.of("RECORD") if m["record"]["id"] == 4)
+    assert (record["n"], record["tags"], record["raw"], record["price"], record["ok"]) == (
+        "NaN",
+        [],
+        "",
+        "-1234.50",
+        False,
+    )
+    assert record["at"].startswith("2024-05-01T10:00:00")
+    third = follow(second.state, lane)
+    assert applied(third) == {}
+    assert number(third.state["bookmarks"]["t"]["lsn"]) >= number(second.state["bookmarks"]["t"]["lsn"])
+
+
+def test_what_the_load_shows_is_not_sent_again_and_what_it_does_not_show_is_not_lost(
+    log: Any, follow: Callable[..., Any]
+) -> None:
+    """A transaction that runs while the load begins, and one that ends between slot and load."""
+    from adbc_driver_postgresql import dbapi
+
+    follow()  # makes the slot
+    log.run("INSERT INTO t (id) VALUES (10)")
+    with dbapi.connect(log.uri) as other, other.cursor() as cursor:
+        cursor.execute("INSERT INTO t (id) VALUES (11)")
+        first = follow()
+        assert sorted(applied(first)) == [1, 2, 3, 10]
+        other.commit()
+    log.run("INSERT INTO t (id) VALUES (12)")
+    second = follow(first.state)
+    assert [m["record"]["id"] for m in second.of("RECORD")] == [11, 12]
+
+
+def test_a_change_of_the_table_in_the_log(log: Any, follow: Callable[..., Any]) -> None:
+    first = follow()
+    log.run(
+        "UPDATE t SET name = 'before' WHERE id = 1",
+        "ALTER TABLE t ADD extra int",
+        "ALTER TABLE t DROP COLUMN f",
+        "UPDATE t SET name = 'after', extra = 1 WHERE id = 2",
+    )
+    table = applied(first, follow(first.state))
+    assert (table[1]["name"], table[2]["name"], table[2]["f"]) == ("before", "after", None)
+
+
+def test_soft_deletes_need_the_whole_row(log: Any, follow: Callable[..., Any]) -> None:
+    first = follow(hard=False)
+    log.run("DELETE FROM t WHERE id = 1")
+    with pytest.raises(TapError, match="REPLICA IDENTITY FULL"):
+        follow(first.state, hard=False)
+
+
+def test_the_whole_row_of_a_delete_comes_where_it_is_logged(log: Any, follow: Callable[..., Any]) -> None:
+    log.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    first = follow(hard=False)
+    log.run("UPDATE t SET name = 'c' WHERE id = 1", "DELETE FROM t WHERE id = 1")
+    changed, gone = (m["record"] for m in follow(first.state, hard=False).of("RECORD"))
+    assert (changed["long"], changed["_sdc_deleted_at"]) == ("z" * 5000, None)
+    assert (gone["name"], gone["long"]) == ("c", "z" * 5000)
+    assert gone["_sdc_deleted_at"] is not None
+
+
+def test_the_slot_moves_only_to_what_the_lake_has(
+    log: Any, follow: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = tmp_path / "origin"
+    monkeypatch.setenv("DATIVO_STATE_ORIGIN", str(origin))
+    where = f"SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = '{log.slot}'"
+    first = follow()
+    (begun,) = log.rows(where)[0]
+    log.run("INSERT INTO t (id) VALUES (4)")
+    second = follow(first.state)
+    for said in ("checkpoint", None):
+        if said:
+            origin.write_text(said)
+        follow(second.state)
+        assert log.rows(where)[0][0] == begun
+    origin.write_text("lake")
+    follow(second.state)
+    assert number(log.rows(where)[0][0]) > number(begun)
+    with pytest.raises(TapError, match=r"gap: .* a new snapshot is needed: dativo run --full-refresh"):
+        follow(first.state)
+
+
+def test_a_slot_that_is_gone_is_a_gap(log: Any, follow: Callable[..., Any]) -> None:
+    state = follow().state
+    log.rows(f"SELECT pg_drop_replication_slot('{log.slot}')::text")
+    with pytest.raises(TapError, match="gap"):
+        follow(state)
+
+
+def test_a_slot_that_holds_back_the_log_is_told(
+    log: Any, follow: Callable[..., Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = follow().state
+    monkeypatch.setattr("tap_postgres.slot.WARN_BYTES", 0)
+    log.run("INSERT INTO t (id) VALUES (4)")
+    with caplog.at_level(logging.WARNING):
+        follow(state)
+    assert "holds back" in caplog.text
+
+
+def test_a_truncated_table_asks_for_a_new_load(log: Any, follow: Callable[..., Any]) -> None:
+    state = follow().state
+    log.run("TRUNCATE t")
+    with pytest.raises(TapError, match="was truncated"):
+        follow(state)
+    assert applied(follow()) == {}
+
+
+def test_a_table_without_a_key_cannot_be_followed(log: Any, follow: Callable[..., Any]) -> None:
+    log.run("ALTER TABLE t DROP CONSTRAINT t_pkey")
+    with pytest.raises(TapError, match="has no key"):
+        follow()
+
+
+def test_a_role_that_may_not_is_told_which_statement(log: Any, sync: Sync, catalog: Callable[..., Any]) -> None:
+    role = f"r{log.name}"
+    log.run(f"CREATE ROLE {role} LOGIN PASSWORD 'pass-1'", f"GRANT SELECT ON t TO {role}")
+    chosen = catalog("t", TYPES, ("id",), replication_method="LOG_BASED")
+    config = {
+        **log.config("t", replication_slot=log.slot),
+        "username": role,
+        "password": "pass-1",
+        "password_env": None,
+    }
+    try:
+        with pytest.raises(TapError) as e:
+            sync(config, chosen)
+    finally:
+        log.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+    assert "CREATE PUBLICATION" in str(e.value)
+    assert f"ALTER ROLE {role} REPLICATION" in str(e.value)
+
+
+@given(st.integers(0, 2**40), st.integers(0, 1000), st.integers(-2000, 2000), st.sets(st.integers(0, 999), max_size=5))
+def test_visibility_is_that_of_the_snapshot(low: int, width: int, offset: int, running: set[int]) -> None:
+    xid = low + offset
+    if xid < 0:
+        return
+    high = low + width
+    held = {low + r for r in running if r < width}
+    snapshot = f"{low}:{high}:{','.join(map(str, sorted(held)))}"
+    expected = xid < low or (xid < high and xid not in held)
+    assert is_visible(xid & 0xFFFFFFFF, snapshot) == expected
+
+
+def test_json_of_an_array_in_the_log_is_json(log: Any, follow: Callable[..., Any]) -> None:
+    first = follow()
+    log.run("UPDATE t SET tags = ARRAY['a\"b', ''] WHERE id = 1")
+    row = applied(first, follow(first.state, "arrow"))[1]
+    assert json.loads(row["tags"]) == ['a"b', ""]
