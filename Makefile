@@ -81,6 +81,10 @@ crash: $(INSTALLED) ## kill runs at POINTS points (200) and compare the tables w
 	@POINTS=$(or $(POINTS),200) SEED=$(SEED) $(PYTEST) tests/crash -n 2 --dist load -q
 	@TURNS=25 $(PYTEST) target-iceberg/tests/nessie -k race -q
 
+.PHONY: soak
+soak: $(INSTALLED) ## load a database that is written to for MINUTES (20), kill runs at random, and compare in the end
+	@SECONDS_OF_SOAK=$$(( $(or $(MINUTES),20) * 60 )) SEED=$(SEED) $(PYTEST) tests/soak -q -s
+
 .PHONY: fuzz
 fuzz: $(INSTALLED) ## feed framing and decoding any bytes for SECONDS (600), half by coverage, half by hypothesis
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' -c constraints.txt

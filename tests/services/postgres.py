@@ -36,7 +36,6 @@ SETTINGS = {
     "max_connections": "60",
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "shared_buffers": "128MB",
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",

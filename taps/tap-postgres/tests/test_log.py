@@ -129,6 +129,54 @@ def test_a_change_of_the_table_in_the_log(log: Any, follow: Callable[..., Any]) 
     assert (table[1]["name"], table[2]["name"], table[2]["f"]) == ("before", "after", None)
 
 
+def test_generated_columns_are_looked_up(log: Any, follow: Callable[..., Any]) -> None:
+    """The log does not have them."""
+    log.run("ALTER TABLE t DROP COLUMN f", "ALTER TABLE t ADD f float8 GENERATED ALWAYS AS (id * 2.5) STORED")
+    first = follow()
+    log.run("UPDATE t SET name = 'c' WHERE id = 2", "INSERT INTO t (id) VALUES (4)")
+    table = applied(first, follow(first.state))
+    assert {i: row["f"] for i, row in table.items()} == {1: 2.5, 2: 5.0, 3: 7.5, 4: 10.0}
+
+
+def test_changes_of_a_partition_are_those_of_its_table(log: Any, follow: Callable[..., Any]) -> None:
+    log.run(
+        "DROP TABLE t",
+        "CREATE TABLE t (id bigint PRIMARY KEY, name text) PARTITION BY RANGE (id)",
+        "CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (1000)",
+        "INSERT INTO t VALUES (1, 'a')",
+    )
+    first = follow()
+    log.run("INSERT INTO t VALUES (2, 'b')", "DELETE FROM t WHERE id = 1")
+    assert sorted(applied(first, follow(first.state))) == [2]
+
+
+def test_a_publication_that_leaves_changes_out_is_refused(log: Any, follow: Callable[..., Any]) -> None:
+    log.run(f"CREATE PUBLICATION {log.slot} FOR TABLE t WITH (publish = 'insert')")
+    with pytest.raises(TapError, match="leaves changes out; run there: ALTER PUBLICATION"):
+        follow()
+
+
+def test_a_table_that_joins_later_misses_nothing(
+    log: Any, sync: Sync, catalog: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that wrote to it before it was published, and ends after."""
+    from adbc_driver_postgresql import dbapi
+
+    log.run("CREATE TABLE u (id bigint PRIMARY KEY)")
+    both = catalog("t", {"id": "long"}, ("id",), replication_method="LOG_BASED")
+    first = sync(log.config("t", replication_slot=log.slot), both)
+    both["streams"] += catalog("u", {"id": "long"}, ("id",), replication_method="LOG_BASED")["streams"]
+    config = log.config("t", "u", replication_slot=log.slot, retry_s=0)
+    with dbapi.connect(log.uri) as other, other.cursor() as cursor:
+        cursor.execute("INSERT INTO u VALUES (1)")
+        monkeypatch.setattr("tap_postgres.slot.OLDER_TRANSACTIONS_S", 0)
+        with pytest.raises(TapError, match="began before a table was added"):
+            sync(config, both, first.state)
+        other.commit()
+    output = sync(config, both, first.state)
+    assert [m["record"]["id"] for m in output.of("RECORD") if m["stream"] == "u"] == [1]
+
+
 def test_soft_deletes_need_the_whole_row(log: Any, follow: Callable[..., Any]) -> None:
     first = follow(hard=False)
     log.run("DELETE FROM t WHERE id = 1")

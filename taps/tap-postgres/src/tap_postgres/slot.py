@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tap_kit.errors import TapError
+from tap_kit.errors import TapError, TransientError
 from tap_postgres.client import Client, connect, connect_to_write
 from tap_postgres.pgoutput import changes
 from tap_postgres.types import identifier, literal
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 WARN_BYTES = 1 << 30
 """WAL that a slot may hold back before it is told."""
+OLDER_TRANSACTIONS_S = 60
+"""How long transactions are waited for that began before a table was published."""
 _SLOT = """
 SELECT confirmed_flush_lsn::text, plugin::text, database = current_database(), coalesce(wal_status, '')::text,
        pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn)::int8, active
@@ -28,6 +31,9 @@ _CREATE = "SELECT lsn::text FROM pg_catalog.pg_create_logical_replication_slot({
 _PEEK = """
 SELECT data FROM pg_catalog.pg_logical_slot_peek_binary_changes({slot}, {upper}::pg_lsn, NULL, 'proto_version', '1', 'publication_names',
   {publications})
+"""
+_PUBLICATION = """
+SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot FROM pg_catalog.pg_publication WHERE pubname = {publication}
 """
 _UNPUBLISHED = """
 SELECT t FROM unnest(ARRAY[{relations}]) AS t WHERE t::regclass NOT IN (
@@ -48,7 +54,7 @@ class Slot:
         self._upper: str | None = None
 
     def prepare(self, relations: Sequence[str], announce: Callable[..., None]) -> bool:
-        """See to it that publication and slot are there; whether the slot was made now.
+        """See to it that publication and slot are there; whether one of them is new, and a load has to begin after it.
 
         Args:
             relations: the tables, as SQL names them.
@@ -65,7 +71,7 @@ class Slot:
                     f"PostgreSQL {self._settings.where}: wal_level is {level}; changes are only logged with wal_level = logical: set it in "
                     "postgresql.conf and restart the server"
                 )
-            self._publish(client, relations)
+            is_new = self._publish(client, relations)
             found = client.rows(_SLOT.format(slot=literal(self._name)))
             if not found:
                 self._run(client, _CREATE.format(slot=literal(self._name)))
@@ -85,7 +91,7 @@ class Slot:
                     slot=self._name,
                     bytes=held,
                 )
-            return False
+            return is_new
 
     @property
     def confirmed(self) -> str:
@@ -140,17 +146,40 @@ class Slot:
         with closing(connect(self._settings)) as client:
             yield from changes(m for batch in client.batches(query) for m in batch.column(0).to_pylist())
 
-    def _publish(self, client: Client, relations: Sequence[str]) -> None:
-        name = identifier(self._publication)
-        tables = ", ".join(relations)
-        if not client.rows(f"SELECT 1 FROM pg_catalog.pg_publication WHERE pubname = {literal(self._publication)}"):  # noqa: S608
-            self._run(client, f"CREATE PUBLICATION {name} FOR TABLE {tables} WITH (publish_via_partition_root = true)")
-            return
+    def _publish(self, client: Client, relations: Sequence[str]) -> bool:
+        """See to it that all changes of all tables are published; whether there are new ones."""
+        name, text = identifier(self._publication), literal(self._publication)
+        found = client.rows(_PUBLICATION.format(publication=text))
+        if not found:
+            options = "publish_via_partition_root = true"
+            self._run(client, f"CREATE PUBLICATION {name} FOR TABLE {', '.join(relations)} WITH ({options})")
+            return True
+        if not found[0][0]:
+            options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
+            raise TapError(
+                f"PostgreSQL {self._settings.where}: the publication {self._publication} leaves changes out; run there: ALTER PUBLICATION "
+                f"{name} SET ({options})"
+            )
         wanted = ", ".join(map(literal, relations))
-        query = _UNPUBLISHED.format(relations=wanted, publication=literal(self._publication))
-        missing = [row[0] for row in client.rows(query)]
+        missing = [row[0] for row in client.rows(_UNPUBLISHED.format(relations=wanted, publication=text))]
         if missing:
             self._run(client, f"ALTER PUBLICATION {name} ADD TABLE {', '.join(missing)}")
+            self._wait_for_older_transactions(client)
+        return bool(missing)
+
+    def _wait_for_older_transactions(self, client: Client) -> None:
+        """What they have written before the table was published is not in the log for us; the load must show it."""
+        end = client.rows("SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8")[0][0]
+        deadline = time.monotonic() + OLDER_TRANSACTIONS_S
+        while (
+            client.rows("SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text::int8")[0][0] < end
+        ):
+            if time.monotonic() > deadline:
+                raise TransientError(
+                    f"PostgreSQL {self._settings.where}: a transaction is running that began before a table was added to the publication "
+                    f"{self._publication}; run again when it has ended"
+                )
+            time.sleep(0.1)
 
     def _run(self, client: Client, statement: str) -> None:
         try:

@@ -139,7 +139,9 @@ class PostgresStream(TableStream):
             old = change.old or {}
             if old and any(old.get(k) not in (change.row.get(k), None, UNCHANGED) for k in self.described.key):
                 rows.append(({k: old.get(k) for k in self.described.key}, True))
-            rows.append(({n: old.get(n, v) if v is UNCHANGED else v for n, v in change.row.items()}, False))
+            # Generated columns are not logged, and a publication may leave out others.
+            unlogged: Row = dict.fromkeys(self._logged - change.row.keys(), UNCHANGED)
+            rows.append(({n: old.get(n, v) if v is UNCHANGED else v for n, v in change.row.items()} | unlogged, False))
         rows = self._with_unlogged(session, rows)
         if rows:
             table, misfits = self._typed(session, rows)
@@ -186,6 +188,11 @@ class PostgresStream(TableStream):
             for row in unfit if not column.nulls_odd else ():
                 odd.setdefault(row, {})[column.name] = str(texts[row])
         return pa.table(columns), [Misfit(row, found) for row, found in sorted(odd.items())]
+
+    @cached_property
+    def _logged(self) -> frozenset[str]:
+        """Columns of the stream that the table has."""
+        return frozenset(c.name for c in self._wanted) & {c.name for c in self.described.columns}
 
     @cached_property
     def _wanted(self) -> tuple[Column, ...]:
