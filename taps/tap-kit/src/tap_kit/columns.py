@@ -52,6 +52,51 @@ class Column:
     """Values of the source that the type has no room for are NULL."""
 
 
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "long": {"type": ["integer", "null"]},
+    "double": {"type": ["number", "null"]},
+    "boolean": {"type": ["boolean", "null"]},
+    "string": {"type": ["string", "null"]},
+    "binary": {"type": ["string", "null"], "contentEncoding": "base64"},
+    "date": {"type": ["string", "null"], "format": "date"},
+    "time": {"type": ["string", "null"], "format": "time"},
+    "timestamp": {"type": ["string", "null"], "format": "date-time"},
+    "timestamptz": {"type": ["string", "null"], "format": "date-time"},
+}
+
+
+def json_schema_of(
+    word: str, *, required: bool, comment: str | None, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """JSON Schema of a column for a Singer catalog; `type_of` gives its word back.
+
+    Args:
+        word: one of the types of `Column`, or binary.
+        required: it is never NULL.
+        comment: what the source says of it.
+        more: keywords that say more about it, or otherwise.
+    """
+    parameters = decimal_parameters(word)
+    if parameters is not None:
+        precision, scale = parameters
+        found: dict[str, Any] = {
+            "type": ["string", "null"],
+            "format": "decimal",
+            "precision": precision,
+            "scale": scale,
+        }
+    else:
+        found = dict(_SCHEMAS.get(word, _SCHEMAS["string"]))
+    if word != "json":
+        found[TYPE_KEYWORD] = word
+    found |= more or {}
+    if required:
+        found["type"] = [t for t in found["type"] if t != "null"]
+    if comment:
+        found["description"] = comment
+    return found
+
+
 def columns_of(schema: Mapping[str, Any], keys: Iterable[str] = (), without: Container[str] = ()) -> tuple[Column, ...]:
     """The columns of a schema; those of `keys` may not be NULL, those of `without` are left out."""
     required = {*schema.get("required", ()), *keys}

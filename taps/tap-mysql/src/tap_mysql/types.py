@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tap_kit.columns import ENCODING_KEYWORD, TYPE_KEYWORD
+from tap_kit.columns import ENCODING_KEYWORD, TYPE_KEYWORD, json_schema_of
 from tap_kit.database.source import Selected
 
 _TEXT = "CAST({c} AS CHAR)"
@@ -57,17 +57,6 @@ _GEOMETRIES = (
     "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection",
     "geomcollection",
 )  # fmt: skip
-_SCHEMAS: dict[str, dict[str, Any]] = {
-    "long": {"type": ["integer", "null"]},
-    "double": {"type": ["number", "null"]},
-    "boolean": {"type": ["boolean", "null"]},
-    "string": {"type": ["string", "null"]},
-    "binary": {"type": ["string", "null"], "contentEncoding": "base64"},
-    "date": {"type": ["string", "null"], "format": "date"},
-    "time": {"type": ["string", "null"], "format": "time"},
-    "timestamp": {"type": ["string", "null"], "format": "date-time"},
-    "timestamptz": {"type": ["string", "null"], "format": "date-time"},
-}
 
 
 @dataclass(frozen=True)
@@ -123,20 +112,7 @@ class MyColumn:
     def json_schema(self) -> dict[str, Any]:
         """What the Singer catalog says of it."""
         kind = self.kind
-        found: dict[str, Any]
-        if kind.word.startswith("decimal"):
-            precision, scale = re.findall(r"\d+", kind.word)
-            found = {"type": ["string", "null"], "format": "decimal", "precision": int(precision), "scale": int(scale)}
-        else:
-            found = dict(_SCHEMAS.get(kind.word, _SCHEMAS["string"]))
-        if kind.word != "json":
-            found[TYPE_KEYWORD] = kind.word
-        found |= kind.json_schema or {}
-        if self.required:
-            found["type"] = [t for t in found["type"] if t != "null"]
-        if self.comment:
-            found["description"] = self.comment
-        return found
+        return json_schema_of(kind.word, required=self.required, comment=self.comment, more=kind.json_schema)
 
 
 def identifier(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tap_kit.columns import ENCODING_KEYWORD, TYPE_KEYWORD
+from tap_kit.columns import ENCODING_KEYWORD, TYPE_KEYWORD, json_schema_of
 from tap_kit.database.source import Selected
 from tap_postgres.calendar import sift_dates, sift_moments, sift_times, sift_timestamps
 
@@ -66,17 +66,6 @@ _AS_JSON = Kind("json", False, text="to_json({c})::text", json_schema=_JSON)
 _ARRAY = Kind("json", False, text=_AS_JSON.text, json_schema={**_JSON, "type": ["array", "null"]})
 _OBJECT = Kind("json", False, text=_AS_JSON.text, json_schema={**_JSON, "type": ["object", "null"]})
 _AS_TEXT = Kind("string", False)
-_SCHEMAS: dict[str, dict[str, Any]] = {
-    "long": {"type": ["integer", "null"]},
-    "double": {"type": ["number", "null"]},
-    "boolean": {"type": ["boolean", "null"]},
-    "string": {"type": ["string", "null"]},
-    "binary": {"type": ["string", "null"], "contentEncoding": "base64"},
-    "date": {"type": ["string", "null"], "format": "date"},
-    "time": {"type": ["string", "null"], "format": "time"},
-    "timestamp": {"type": ["string", "null"], "format": "date-time"},
-    "timestamptz": {"type": ["string", "null"], "format": "date-time"},
-}
 
 
 @dataclass(frozen=True)
@@ -124,23 +113,7 @@ class PgColumn:
     def json_schema(self) -> dict[str, Any]:
         """What the Singer catalog says of it."""
         kind = self.kind
-        if kind.word.startswith("decimal"):
-            found: dict[str, Any] = {
-                "type": ["string", "null"],
-                "format": "decimal",
-                "precision": self._precision if self.type == "numeric" else 19,
-                "scale": self._scale if self.type == "numeric" else 2,
-            }
-        else:
-            found = dict(_SCHEMAS.get(kind.word, _SCHEMAS["string"]))
-        if kind.word != "json":
-            found[TYPE_KEYWORD] = kind.word
-        found |= kind.json_schema or {}
-        if self.required:
-            found["type"] = [t for t in found["type"] if t != "null"]
-        if self.comment:
-            found["description"] = self.comment
-        return found
+        return json_schema_of(kind.word, required=self.required, comment=self.comment, more=kind.json_schema)
 
     @property
     def _precision(self) -> int:
