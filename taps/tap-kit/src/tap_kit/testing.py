@@ -6,7 +6,10 @@ import base64
 import io
 import json
 import math
+import re
 import signal
+import subprocess
+import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timezone
@@ -17,6 +20,8 @@ import singer_arrow
 from tap_kit.columns import type_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tap_kit.tap import Tap
 
 ARROW = {"encoding": {"format": "arrow"}, "storage": {"root": ""}}
@@ -127,6 +132,31 @@ def run_tap(
                 output.batched += [in_utc(row) for row in reader.read_all().to_pylist()]
             singer_arrow.remove(uri)
     return output
+
+
+_SUITE = """
+from singer_sdk.testing import get_tap_test_class
+from {module} import {name}
+TestTap = get_tap_test_class({name}, config={config!r}, parse_env_config=False)
+"""
+
+
+def run_sdk_suite(tap: type[Tap], config: dict[str, Any], directory: Path) -> int:
+    """Run the Singer SDK's own tests of a tap; how many of them have passed.
+
+    In a program of its own, since the suite's configuration must be known when its module is read.
+
+    Raises:
+        AssertionError: one has failed; with what pytest said.
+    """
+    suite = _SUITE.format(module=tap.__module__, name=tap.__name__, config=config)
+    (directory / "test_suite.py").write_text(suite)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", str(directory)]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=120)
+    passed = re.search(r"(\d+) passed", done.stdout)
+    if done.returncode or passed is None:
+        raise AssertionError(done.stdout)
+    return int(passed[1])
 
 
 def catalog_of(stream: str, types: dict[str, str], keys: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
