@@ -203,6 +203,48 @@ def test_a_wrong_password_is_said_and_not_shown(shop: Shop) -> None:
     assert "wrong-password-1" not in said
 
 
+@pytest.mark.parametrize("hard", [True, False])
+@pytest.mark.parametrize("lane", ["arrow", "record"])
+def test_rows_that_are_gone_are_found_by_their_keys(shop: Shop, hard: bool, lane: str) -> None:
+    """Also when the first run that looks is killed, and when the table was loaded before anybody looked."""
+    job = shop.root / "jobs/acme/shop.yaml"
+    plain = JOB.replace('["public.*"]', '["public.orders"]') + f"target: {{hard_delete: {str(hard).lower()}}}\n"
+    if lane == "record":
+        plain = plain.replace("{chunk_rows: 500}", "{chunk_rows: 500, batch_config: null}")
+    watching = plain.replace("  exclude:", "  detect_deletes: keys\n  exclude:")
+    job.write_text(plain)
+    shop.infer()
+    shop.run()
+    shop.sql("DELETE FROM orders WHERE id IN (3, 4)")
+    shop.run()
+    assert len(shop.rows("postgres.orders")) == 5000
+    job.write_text(watching)
+    shop.environment["DATIVO_TEST_CRASH_AT"] = "before_commit"
+    shop.run(code=2)
+    del shop.environment["DATIVO_TEST_CRASH_AT"]
+
+    def gone() -> list[int]:
+        rows = {r["id"]: r for r in shop.rows("postgres.orders")}
+        marked = {i for i, r in rows.items() if r.get("_sdc_deleted_at") is not None}
+        assert all(rows[i]["customer_email"] == f"a{i}@b.example" for i in marked)
+        return sorted({*range(1, 5001)} - rows.keys() | marked)
+
+    shop.run()
+    assert gone() == [3, 4]
+    shop.sql("DELETE FROM orders WHERE id = 4999", "INSERT INTO orders VALUES (6000, 'x', 1, NULL, '2024-05-01')")
+    assert shop.run()["outcome"] == "published"
+    assert gone() == [3, 4, 4999]
+    said = shop.dativo("run", "--config", "jobs/acme/shop.yaml", "--log-format", "json")
+    assert "keys_listed" not in said, "nothing has come or gone"
+    assert gone() == [3, 4, 4999]
+    shop.sql("DELETE FROM orders")
+    assert "is empty; the lake keeps its rows" in shop.dativo("run", "--config", "jobs/acme/shop.yaml")
+    assert gone() == [3, 4, 4999]
+    job.write_text(watching.replace("target: {", "target: {allow_empty: true, "))
+    shop.run()
+    assert gone() == [*range(1, 5001)]
+
+
 def test_the_log_is_followed_with_its_deletes(shop: Shop) -> None:
     """A kill between staging and publishing loses nothing, and the slot waits for the lake."""
     job = shop.root / "jobs/acme/shop.yaml"
@@ -232,8 +274,11 @@ def test_the_log_is_followed_with_its_deletes(shop: Shop) -> None:
         shop.run()
         assert shop.query(slot) != begun
         assert len(shop.rows("postgres.orders")) == 4991
-        shop.sql("TRUNCATE orders")
-        assert "was truncated" in shop.dativo("run", "--config", "jobs/acme/shop.yaml", code=2)
+        shop.sql(
+            "INSERT INTO orders VALUES (7000, 'x', 1)", "TRUNCATE orders", "INSERT INTO orders VALUES (1, 'new', 2)"
+        )
+        shop.run()
+        assert [(r["id"], r["customer_email"]) for r in shop.rows("postgres.orders")] == [(1, "new")]
     finally:
         shop.query(
             "SELECT pg_drop_replication_slot(slot_name)::text FROM pg_replication_slots WHERE database = current_database()"

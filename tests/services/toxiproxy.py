@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,10 @@ READY_WITHIN_S = 30
 class Proxy:
     """Between a program and one server."""
 
-    def __init__(self, api: str, name: str, upstream: str) -> None:
+    def __init__(self, api: str, name: str, upstream: str | None = None) -> None:
         self._api, self._name = api, name
+        if upstream is None:  # it is there
+            return
         (port,) = free_ports(1)
         parts = urlsplit(upstream)
         self.address = f"http://127.0.0.1:{port}"
@@ -52,6 +55,11 @@ class Proxy:
         for toxic in _call(self._api, "GET", f"/proxies/{self._name}/toxics"):
             _call(self._api, "DELETE", f"/proxies/{self._name}/toxics/{toxic['name']}")
         self.connect(True)
+
+    def heal_later(self, seconds: float) -> None:
+        """`heal` after a while, by another process: a program in C may keep all threads of this one waiting for the network."""
+        command = [sys.executable, __file__, self._api, self._name, str(seconds)]
+        subprocess.run(["/bin/sh", "-c", '"$@" > /dev/null 2>&1 &', "sh", *command], check=True)
 
     def connect(self, up: bool) -> None:
         """Listen, or refuse connections and cut those there are."""
@@ -113,3 +121,8 @@ def _call(api: str, method: str, path: str, body: Any = None) -> Any:
     with urllib.request.urlopen(request, timeout=20) as answer:
         text = answer.read()
     return json.loads(text) if text else None
+
+
+if __name__ == "__main__":
+    time.sleep(float(sys.argv[3]))
+    Proxy(sys.argv[1], sys.argv[2]).heal()

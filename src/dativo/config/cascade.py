@@ -36,6 +36,7 @@ CASCADE: tuple[Row, ...] = (
     Row("lookback_seconds", None, "incremental.lookback_seconds", "incremental.lookback_seconds"),
     Row("null_cursor", None, "incremental.null_cursor", "incremental.null_cursor"),
     Row("parallel", None, "parallel", "parallel"),
+    Row("detect_deletes", None, "detect_deletes", "detect_deletes"),
     Row("rate_limits", None, "rate_limits", None, "deep"),
 )
 

@@ -154,6 +154,10 @@ def strategy_not_supported(case: JobCase) -> Iterator[Finding]:
         document, place = _said(case, ("source", "incremental", "strategy"), ("incremental", "strategy"))
         problem = f"{source.type} cannot be read by the strategy '{strategy}'"
         yield document.finding("DTV060", place, problem, f"use one of: {listed({*strategies, 'full_refresh'})}")
+    if source.incremental.detects_deletes and "detect_deletes" not in source.connector_type.settings_from:
+        document, place = _said(case, ("source", "detect_deletes"), ("detect_deletes",))
+        problem = f"{source.type} has no keys to compare"
+        yield document.finding("DTV060", place, problem, "remove detect_deletes, or read all with full_refresh")
 
 
 def cursor_missing(case: JobCase) -> Iterator[Finding]:
@@ -245,13 +249,23 @@ def rounds_refused(case: JobCase) -> Iterator[Finding]:
 def hard_delete_refused(case: JobCase) -> Iterator[Finding]:
     """DTV067."""
     job = case.job
-    if job is None or not job.target.hard_delete:
+    if job is None:
         return
     for item in job.source.objects:
-        if write_mode(job, item.contract) == "append":
+        mode = write_mode(job, item.contract)
+        if mode == "append" and job.target.hard_delete:
             problem = f"'{item.name}' is appended, so a row that the source deletes could not be found"
             remedy = f"add primaryKey: true to a column of {item.contract.file}, or remove target.hard_delete"
             yield case.document.finding("DTV067", ("target", "hard_delete"), problem, remedy)
+        if mode != "upsert" and job.source.incremental.detects_deletes:
+            document, place = _said(case, ("source", "detect_deletes"), ("detect_deletes",))
+            if mode == "append":
+                problem = f"'{item.name}' is appended, so a row that the source deletes could not be found"
+                remedy = f"add primaryKey: true to a column of {item.contract.file}, or remove detect_deletes"
+            else:
+                problem = f"'{item.name}' is replaced as a whole, and has no rows that are gone"
+                remedy = "remove detect_deletes, or read incrementally"
+            yield document.finding("DTV067", place, problem, remedy)
 
 
 _BRANCH = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(?:[./][A-Za-z0-9_-]+)*")

@@ -87,7 +87,7 @@ def source_settings(
     if chosen.is_own:
         table = {**facts, "rate_limits": values["rate_limits"], "connection": connection}
         table["incremental"] = values
-        table["parallel"] = values["parallel"]
+        table |= {name: values[name] for name in ("parallel", "detect_deletes")}
         for setting, dotted in connector_type.settings_from.items():
             value = get(table, dotted)
             if value is not None:

@@ -143,6 +143,7 @@ class Resolver:
         incremental = Incremental(
             strategy=values["strategy"],
             cursor_field=values["cursor_field"],
+            detects_deletes=values["detect_deletes"] is not None,
             lookback=_lookback(values),
         )
         found = objects.with_contracts(

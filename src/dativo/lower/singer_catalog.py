@@ -58,6 +58,8 @@ def _metadata(stream: StreamPlan, cursor: str | None, method: str, *, is_exclusi
     }
     if method == "LOG_BASED" and stream.hard_delete:
         whole["dativo-hard-delete"] = True
+    if stream.allow_empty:
+        whole["dativo-allow-empty"] = True
     if cursor:
         if is_exclusive:
             whole["dativo-resume"] = "exclusive"

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 FIFO = "state.fifo"
 STATE_ORIGIN_ENV = "DATIVO_STATE_ORIGIN"
 STATE_ORIGIN = "state_origin"
-"""File beside the FIFO: `lake` when the state that the tap is given is published, `checkpoint` when it is only staged."""
+"""File beside the FIFO: origin is `lake` when the state that the tap is given is published, `checkpoint` when it is only staged; new
+are the streams of whose tables the lake has no rows."""
 
 
 class PreflightCheck:
@@ -85,7 +86,7 @@ class PreflightCheck:
         here = plan_here(plan, root=root, variables=variables)
         origin = self.fifo.with_name(STATE_ORIGIN)
         if (state := state_at_a_glance(here)) is not None:
-            origin.write_text("lake")
+            origin.write_text(json.dumps({"origin": "lake", "new": []}))
             return {"state": state}
         from target_iceberg.lake import preflight
 
@@ -95,7 +96,8 @@ class PreflightCheck:
             self.refusal = e
             return None
         self.changes, self.warnings = found.changes, found.warnings
-        origin.write_text("checkpoint" if found.is_checkpoint else "lake")
+        said = {"origin": "checkpoint" if found.is_checkpoint else "lake", "new": found.new}
+        origin.write_text(json.dumps(said))
         if not found.is_checkpoint:
             self.fifo.with_name(LAKE_STATE).write_text(json.dumps(found.state))
         return {"state": found.state}

@@ -24,7 +24,7 @@ from target_iceberg.table.receipt import Verification
 from target_iceberg.table.rejects_table import rejects_plan
 from target_iceberg.table.rejects_view import Reject, rejects_of
 from target_iceberg.table.reset import reset_bookmark
-from target_iceberg.table.stage import Lakehouse, address, read_bookmarks, refuse_write_mode
+from target_iceberg.table.stage import Lakehouse, address, has_rows, read_bookmarks, refuse_write_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -136,6 +136,8 @@ class Preflight:
     """Schema changes that the run would apply, per table address, as diff lines."""
     is_checkpoint: bool = False
     """The state is that of a checkpoint, and the run has rows that are staged already."""
+    new: list[str] = field(default_factory=list)
+    """Streams whose tables have no rows yet."""
     warnings: list[str] = field(default_factory=list)
     """What will stop the run later unless somebody mends it."""
 
@@ -178,9 +180,12 @@ def preflight(plan: LoadPlan) -> Preflight:
     assert lake is not None
     held: dict[str, Bookmark | None] = {}
     changes: dict[str, list[str]] = {}
+    new: list[str] = []
     for stream in plan.streams:
         with lake_errors(address(stream)):
             table = lake.load(stream)
+            if table is None or not has_rows(table.metadata):
+                new.append(stream.stream)
             if table is None:
                 held[stream.stream] = None
                 continue
@@ -191,15 +196,17 @@ def preflight(plan: LoadPlan) -> Preflight:
     warnings = _storage_warnings(lake)
     is_replaced = all(s.write_mode == "replace" for s in plan.streams)
     if is_replaced and not any(s.resumable for s in plan.streams):
-        return Preflight(state={}, bookmarks=held, changes=changes, warnings=warnings)
+        return Preflight(state={}, bookmarks=held, changes=changes, new=new, warnings=warnings)
     # What replaces everything begins anew, unless it goes on from a load that was killed.
     state = {} if is_replaced else state_of(plan, held)
     with lake_errors("the journal"):
         journal = journal_of(plan, lake.catalog, lake.settings)
         checkpoint = None if journal is None else journal.find(plan, held, state)
     if checkpoint is None:
-        return Preflight(state=state, bookmarks=held, changes=changes, warnings=warnings)
-    return Preflight(state=checkpoint.state, bookmarks=held, changes=changes, warnings=warnings, is_checkpoint=True)
+        return Preflight(state=state, bookmarks=held, changes=changes, new=new, warnings=warnings)
+    return Preflight(
+        state=checkpoint.state, bookmarks=held, changes=changes, new=new, warnings=warnings, is_checkpoint=True
+    )
 
 
 def _storage_warnings(lake: Lakehouse) -> list[str]:

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from target_iceberg.load_plan import Column, LakeCatalog, StreamPlan
-from target_iceberg.table.deletes import KeyIndex, Positions
+from target_iceberg.table.key_index import KeyIndex
 from target_iceberg.table.lake_catalog import open_catalog
+from target_iceberg.table.positions import Positions
 from target_iceberg.table.publisher import Published, StreamPublish, publish_table
 from target_iceberg.table.stage import Lakehouse, Stage, open_stage
 from target_iceberg.table.writer import DataFileWriter

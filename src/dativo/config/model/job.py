@@ -80,6 +80,9 @@ class JobSource(Authored):
     sheets: list[SourceSheet] | None = None
     parallel: int | None = Field(default=None, ge=1, le=16)
     """Readers at once, for databases whose sessions can share a moment."""
+    detect_deletes: Literal["keys"] | None = None
+    """keys: rows of a database that are gone are found by comparing keys, and marked with _sdc_deleted_at or, with
+    target.hard_delete, deleted."""
     incremental: Incremental | None = None
     connection: Settings = Field(default_factory=dict)
     engine: Engine | None = None

@@ -82,4 +82,8 @@ class Recipe(Authored):
     """{type, from_env | file_template}, or a mapping setting -> variable's name."""
     connection_template: Settings = Field(default_factory=dict)
     incremental: IncrementalDefaults | None = None
+    parallel: int | None = Field(default=None, ge=1, le=16)
+    """Readers at once, unless the job says otherwise."""
+    detect_deletes: Literal["keys"] | None = None
+    """How rows that are gone are found, unless the job says otherwise."""
     rate_limits: RateLimits | None = None

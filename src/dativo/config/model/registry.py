@@ -81,7 +81,7 @@ class ConnectorType(Authored):
     setting_defaults: Settings = Field(default_factory=dict)
     """Registry's part of the cascade."""
     settings_from: dict[str, str] = Field(default_factory=dict)
-    """Plugin setting -> what feeds it: incremental.lookback_days, parallel, rate_limits.requests_per_second, environment, tenant."""
+    """Plugin setting -> what feeds it: incremental.lookback_days, parallel, detect_deletes, rate_limits.requests_per_second, environment, tenant."""
     connection_settings: dict[str, str] = Field(default_factory=dict)
     """Key of `connection` -> plugin setting, where the two names differ."""
     identity: list[str] = Field(default_factory=list)

@@ -66,6 +66,8 @@ class Incremental:
     """created, updated, updated_at, updated_after, append, file_modified_time, spreadsheet_modified_time, log_based,
     full_refresh."""
     cursor_field: str | None = None
+    detects_deletes: bool = False
+    """Rows that are gone are found by comparing keys."""
     lookback: str | None = None
     """What is read again before the bookmark, as a setting and its value: "lookback_days: 1"; None: nothing."""
 

@@ -31,6 +31,27 @@ class LineWriter(MsgSpecWriter):
         self._write_object({"type": "BATCH", "stream": stream, "encoding": encoding, "manifest": list(manifest)})
         self.flush()
 
+    def write_keys(
+        self,
+        stream: str,
+        manifest: Sequence[str],
+        *,
+        begin: bool = False,
+        ranges: Sequence[tuple[int | None, int | None]] | None = None,
+    ) -> None:
+        """DATIVO_KEYS: keys that the source has, in Arrow files.
+
+        Args:
+            stream: whose.
+            manifest: files with the key columns.
+            begin: a list begins.
+            ranges: the list is complete for these ranges of the first key column, ends included, None where there is none.
+        """
+        self._write_object(
+            {"type": "DATIVO_KEYS", "stream": stream, "manifest": list(manifest), "begin": begin, "ranges": ranges}
+        )
+        self.flush()
+
     def write_reject(self, stream: str, rule: str, message: str, raw: str, source: dict[str, Any]) -> None:
         """DATIVO_REJECT: a record that the tap could not bring into the stream's shape."""
         text = raw.encode("utf-8", "replace")[:RAW_LIMIT_BYTES].decode("utf-8", "ignore")

@@ -34,6 +34,8 @@ class Output:
     messages: list[dict[str, Any]]
     batched: list[dict[str, Any]] = field(default_factory=list)
     """Rows that came in batch files."""
+    listed: list[tuple[list[Any], list[dict[str, Any]]]] = field(default_factory=list)
+    """Lists of keys that were completed: ranges and keys."""
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """All messages of a kind."""
@@ -131,6 +133,15 @@ def run_tap(
             with singer_arrow.open_batch(uri) as reader:
                 output.batched += [in_utc(row) for row in reader.read_all().to_pylist()]
             singer_arrow.remove(uri)
+    keys: list[dict[str, Any]] = []
+    for message in output.of("DATIVO_KEYS"):
+        keys = [] if message["begin"] else keys
+        for uri in message["manifest"]:
+            with singer_arrow.open_batch(uri) as reader:
+                keys += reader.read_all().to_pylist()
+            singer_arrow.remove(uri)
+        if message["ranges"] is not None:
+            output.listed.append((message["ranges"], keys))
     return output
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pymysql
@@ -17,6 +18,7 @@ from tap_kit.errors import TapError, TransientError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tap_mysql.relay import Relay, Server
     from tap_mysql.settings import Settings
 
 _BATCH_ROWS = 65_536
@@ -43,8 +45,8 @@ class Client:
     PyMySQL.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, relay: Relay) -> None:
+        self._settings, self._relay = settings, relay
         with self._translated():
             self._connection = pymysql.connect(**_arguments(settings))
         with self._translated(), closing(self._connection.cursor()) as cursor:
@@ -74,7 +76,8 @@ class Client:
 
     def schema(self, sql: str) -> pa.Schema:
         """Arrow types of a query without rows; errors as in `rows`."""
-        return self._reader(sql).schema
+        with self._translated():
+            return self._reader(sql, self._settings.server).schema
 
     def close(self) -> None:
         """End the connection."""
@@ -83,21 +86,20 @@ class Client:
 
     def _by_connectorx(self, sql: str) -> Iterator[pa.RecordBatch]:
         with self._translated():
-            yield from self._reader(sql)
+            yield from self._relay.paced(self._reader(sql, self._relay.address()))
 
-    def _reader(self, sql: str) -> pa.RecordBatchReader:
+    def _reader(self, sql: str, server: Server) -> pa.RecordBatchReader:
         os.environ.setdefault("RUST_LOG", "off")  # its errors are told by us
         os.environ.setdefault("RUST_BACKTRACE", "0")
         import connectorx
 
-        with self._translated():
-            return connectorx.read_sql(
-                self._settings.uri,
-                sql,
-                return_type="arrow_stream",
-                batch_size=_BATCH_ROWS,
-                pre_execution_query=self._setup(),
-            )
+        return connectorx.read_sql(
+            self._settings.uri(server),
+            sql,
+            return_type="arrow_stream",
+            batch_size=_BATCH_ROWS,
+            pre_execution_query=self._setup(),
+        )
 
     def _by_pymysql(self, sql: str) -> Iterator[pa.RecordBatch]:
         arguments = {**_arguments(self._settings), "cursorclass": pymysql.cursors.SSCursor}
@@ -203,8 +205,9 @@ def _number(e: BaseException) -> int | None:
 
 
 def _without_secrets(text: str, settings: Settings) -> str:
-    text = " ".join(text.replace(settings.uri, settings.where).split())
+    text = " ".join(text.replace(settings.uri(settings.server), settings.where).split())
     if len(settings.password) >= 4:
-        text = text.replace(settings.password, "***")
+        for hidden in (settings.password, quote(settings.password, safe="")):
+            text = text.replace(hidden, "***")
     found = re.search(r"(?:MySqlError|DriverError|IoError) \{ (?:ERROR \d+ \(\w+\): )?(.*?) \}$", text)
     return (found[1] if found else text)[:600]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 from tap_mysql import discovery, types
 from tap_mysql.client import Client
+from tap_mysql.relay import Relay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tap_kit.database.settings import Item
     from tap_kit.database.source import Described, Selected, Session, SourceColumn
@@ -27,19 +28,21 @@ class MySql:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._relay = Relay(settings.server)
         self.where = f"MySQL {settings.where}"
 
     @contextmanager
     def session(self) -> Iterator[Client]:
         """A connection."""
-        client = Client(self._settings)
+        client = Client(self._settings, self._relay)
         try:
             yield client
         finally:
             client.close()
 
     def close(self) -> None:
-        """Nothing is shared."""
+        """End what passes results on."""
+        self._relay.close()
 
     def siblings(self, session: Session, n: int) -> NoReturn:
         """Not asked for, since the tap has no setting `parallel`: two sessions of MySQL cannot share a moment."""
@@ -85,6 +88,16 @@ class MySql:
     def earlier(self, literal: str, column: SourceColumn, seconds: float) -> str:  # noqa: ARG002  the protocol has it
         """To the microsecond."""
         return f"(CAST({literal} AS DATETIME(6)) - INTERVAL {round(seconds * 1_000_000)} MICROSECOND)"
+
+    def digest(self, columns: Sequence[SourceColumn]) -> str:
+        """60 bits of MD5, since CRC32 of whole sets is the same too often."""
+        texts = [self.text_of(c) for c in columns]
+        joined = ", ".join(f"IFNULL(CONCAT(CHAR_LENGTH({t}), ':', {t}), '-')" for t in texts)
+        return f"CAST(SUM(CAST(CONV(SUBSTRING(MD5(CONCAT({joined})), 18), 16, 10) AS UNSIGNED)) AS CHAR)"
+
+    def part(self, column: SourceColumn, step: int) -> str:
+        """DIV."""
+        return f"{types.identifier(column.name)} DIV {step}"
 
     def index_advice(self, described: Described, column: SourceColumn) -> str:
         """CREATE INDEX."""

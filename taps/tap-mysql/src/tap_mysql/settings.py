@@ -13,6 +13,8 @@ from tap_kit.secrets import secret, settings_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tap_mysql.relay import Server
+
 SslMode = Literal["disabled", "required", "verify_ca", "verify_identity"]
 CONFIG_JSONSCHEMA: dict[str, Any] = {
     "type": "object",
@@ -58,12 +60,21 @@ class Settings:
         return f"{self.unix_socket or f'{self.host}:{self.port}'}/{self.database}"
 
     @property
-    def uri(self) -> str:
-        """For connectorx; it stays within this process."""
+    def server(self) -> Server:
+        """Where."""
+        return self.unix_socket or (self.host or "", self.port)
+
+    def uri(self, server: Server) -> str:
+        """For connectorx; it stays within this process.
+
+        Args:
+            server: where, in place of `server`.
+        """
         who = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        if self.unix_socket:
-            return f"mysql://{who}@localhost/{quote(self.database, safe='')}?socket={quote(self.unix_socket, safe='')}"
-        return f"mysql://{who}@{self.host}:{self.port}/{quote(self.database, safe='')}"
+        if isinstance(server, str):
+            return f"mysql://{who}@localhost/{quote(self.database, safe='')}?socket={quote(server, safe='')}"
+        # Else it would go on by the socket that the server names, which may be another server's on this side of a tunnel.
+        return f"mysql://{who}@{server[0]}:{server[1]}/{quote(self.database, safe='')}?prefer_socket=false"
 
 
 def read_settings(config: Mapping[str, Any]) -> tuple[Settings, Reading]:

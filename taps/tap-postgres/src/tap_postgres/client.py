@@ -113,7 +113,7 @@ class Client:
         """Let only TapError out of a block that talks to the server."""
         try:
             yield
-        except adbc_driver_manager.Error as e:
+        except (adbc_driver_manager.Error, OSError) as e:  # OSError: Arrow's word for a result that breaks off
             self.is_broken = True
             raise translate(e, self._settings) from e
 
@@ -146,9 +146,9 @@ def _connection(settings: Settings, *, autocommit: bool) -> Any:
         raise translate(e, settings) from e
 
 
-def translate(e: adbc_driver_manager.Error, settings: Settings) -> TapError:
+def translate(e: adbc_driver_manager.Error | OSError, settings: Settings) -> TapError:
     """What to do about an error of the server."""
-    state, text = e.sqlstate or "", _without_secrets(str(e), settings)
+    state, text = _sqlstate(e), _without_secrets(str(e), settings)
     where = f"PostgreSQL {settings.where}"
     lowered = text.lower()
     if state in ("28P01", "28000") or "authentication failed" in lowered or "no password supplied" in lowered:
@@ -177,9 +177,13 @@ def _grant(text: str, settings: Settings) -> str:
     return f"grant it there: GRANT {right.get(kind, f'SELECT ON {name}')} TO {settings.user}"
 
 
-def is_transient(e: adbc_driver_manager.Error) -> bool:
+def _sqlstate(e: adbc_driver_manager.Error | OSError) -> str:
+    return str(getattr(e, "sqlstate", None) or "")
+
+
+def is_transient(e: adbc_driver_manager.Error | OSError) -> bool:
     """Whether the same may go well when it is tried again."""
-    state, text = e.sqlstate or "", str(e).lower()
+    state, text = _sqlstate(e), str(e).lower()
     if state:
         return state.startswith(_TRANSIENT)
     return any(words in text for words in _BROKEN) and not any(words in text for words in _PERMANENT)

@@ -103,6 +103,20 @@ class Postgres:
         found = f"({literal} - interval '{seconds} seconds')"
         return f"{found}::date" if column.shown_type == "date" else found
 
+    def digest(self, columns: Sequence[SourceColumn]) -> str:
+        """By the functions that PostgreSQL partitions with; they stay the same within a major version."""
+        if len(columns) == 1 and columns[0].is_integer:
+            value = f"pg_catalog.hashint8extended({types.identifier(columns[0].name)}::int8, 0)"
+        else:
+            texts = [self.text_of(c) for c in columns]
+            joined = " || ".join(f"coalesce(length({t}) || ':' || {t}, '-')" for t in texts)
+            value = f"pg_catalog.hashtextextended({joined}, 0)"
+        return f"sum({value})::text"
+
+    def part(self, column: SourceColumn, step: int) -> str:
+        """Integers are divided so."""
+        return f"{types.identifier(column.name)}::int8 / {step}"
+
     def index_advice(self, described: Described, column: SourceColumn) -> str:
         """CREATE INDEX, without stopping those who write."""
         return f"CREATE INDEX CONCURRENTLY ON {described.relation} ({types.identifier(column.name)})"

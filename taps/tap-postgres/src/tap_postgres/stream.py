@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 from singer_sdk.singerlib.catalog import REPLICATION_LOG_BASED
 
 from tap_kit.cast import arrow_type, cast_texts
-from tap_kit.columns import TYPE_KEYWORD, columns_of
+from tap_kit.columns import columns_of
 from tap_kit.database import ranges
-from tap_kit.database.stream import FULL_LOAD, TableStream
+from tap_kit.database.keys import EVERYTHING
+from tap_kit.database.stream import DELETED_AT, FULL_LOAD, TableStream
 from tap_kit.errors import TapError
 from tap_kit.lanes import Misfit
+from tap_kit.origin import state_origin
 from tap_kit.tap import selected_schema
 from tap_postgres.pgoutput import UNCHANGED
 from tap_postgres.slot import is_visible, number
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from tap_postgres.database import Postgres
     from tap_postgres.pgoutput import Change, Row
 
-DELETED_AT = "_sdc_deleted_at"
-ORIGIN_ENV = "DATIVO_STATE_ORIGIN"
-"""Names a file that says `lake` when the state that the tap is given is what the lake has published."""
 _ROWS = 20_000
 LSN, SNAPSHOT = "lsn", "snapshot"
 
@@ -45,14 +42,10 @@ class PostgresStream(TableStream):
     transactions that this shows are left out.
     """
 
-    @cached_property
-    def schema(self) -> dict[str, Any]:
-        """With the time of deletion, where the log is followed."""
-        found = super().schema
-        if not self.follows_log:
-            return found
-        deleted = {"type": ["string", "null"], "format": "date-time", TYPE_KEYWORD: "timestamptz"}
-        return {**found, "properties": {**found["properties"], DELETED_AT: deleted}}
+    @property
+    def tells_deletions(self) -> bool:
+        """The log says which rows are gone."""
+        return self.follows_log or super().tells_deletions
 
     @property
     def follows_log(self) -> bool:
@@ -80,15 +73,15 @@ class PostgresStream(TableStream):
             if slot.prepare([s.described.relation for s in streams], self.announce):
                 self._database.close()  # so that the snapshot begins after the slot
             bookmarks = [s.stream_state[LSN] for s in streams if s.stream_state.get(LSN)]
-            if bookmarks and _is_of_the_lake():
+            if bookmarks and state_origin().is_lake:
                 for bookmark in bookmarks:
                     slot.require(bookmark)
                 slot.confirm(min(bookmarks, key=number))
         super().extract()
 
-    def _extract(self, session: Session, lane: Lane) -> None:
+    def _extract_rows(self, session: Session, lane: Lane) -> None:
         if not self.follows_log:
-            super()._extract(session, lane)
+            super()._extract_rows(session, lane)
             return
         state = self.stream_state
         if LSN not in state:
@@ -104,10 +97,15 @@ class PostgresStream(TableStream):
         for change in self._changes():
             if change.lsn < since or (snapshot and is_visible(change.xid, snapshot)):
                 continue
-            waiting.append(change)
-            if len(waiting) >= _ROWS:
+            if change.kind != "truncate":
+                waiting.append(change)
+            if len(waiting) >= _ROWS or change.kind == "truncate":
                 self._send(session, lane, waiting)
                 waiting = []
+            if change.kind == "truncate":
+                lane.flush()
+                self.kit_tap.lines.write_keys(self.name, (), begin=True, ranges=[EVERYTHING])
+                self.announce("table_truncated", f"{self.described.item.shown}: was truncated; its rows are gone")
         self._send(session, lane, waiting)
         state.pop(SNAPSHOT, None)
         state[LSN] = self._postgres.slot.upper
@@ -116,11 +114,6 @@ class PostgresStream(TableStream):
         item = self.described.item
         for change in self._postgres.slot.changes():
             if (change.relation.schema, change.relation.name) == (item.schema, item.name):
-                if change.kind == "truncate":
-                    raise TapError(
-                        f"{item.shown}: was truncated; the lake's rows are not those of the source any more, load it anew: dativo run "
-                        "--full-refresh"
-                    )
                 yield change
 
     def _send(self, session: Session, lane: Lane, changes: Sequence[Change]) -> None:
@@ -212,11 +205,3 @@ def _converted(session: Session, column: PgColumn, texts: list[str | None]) -> l
     expression = column.kind.text.format(c=f"(u.t::{column.shown_type})")
     query = f"SELECT {expression} FROM unnest(ARRAY[{array}]::text[]) WITH ORDINALITY AS u(t, n) ORDER BY u.n"  # noqa: S608
     return [row[0] for row in session.rows(query)]
-
-
-def _is_of_the_lake() -> bool:
-    origin = os.environ.get(ORIGIN_ENV)
-    if not origin:
-        return False
-    file = Path(origin)
-    return file.exists() and file.read_text().strip() == "lake"

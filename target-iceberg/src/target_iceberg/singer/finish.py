@@ -21,8 +21,8 @@ from target_iceberg.singer.stream_report import own_bookmark, rule_counts, strea
 from target_iceberg.singer.unwanted import rows_of, unwanted_rows
 from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
-from target_iceberg.table.deletes import Positions
 from target_iceberg.table.lake_catalog import lake_errors
+from target_iceberg.table.positions import Positions
 from target_iceberg.table.publisher import StreamPublish, publish_table
 from target_iceberg.table.rejects_table import COLUMNS, SUFFIX, publish_rejects
 from target_iceberg.table.stage import address

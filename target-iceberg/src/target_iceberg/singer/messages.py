@@ -103,15 +103,27 @@ class TapReject(_Message, frozen=True, tag="DATIVO_REJECT"):
     source: Source = Source()
 
 
+class Keys(_Message, frozen=True, tag="DATIVO_KEYS"):
+    """Keys that the source has: rows of the table that have others are gone. A list may take several messages."""
+
+    stream: str
+    manifest: list[str] = []
+    """Arrow files with the key columns, as those of a BATCH."""
+    begin: bool = False
+    """A list begins; what was listed before and not concluded is void."""
+    ranges: list[tuple[int | None, int | None]] | None = None
+    """The list is complete, for these ranges of the first key column: ends included, ascending, None where there is no end."""
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """A message of a type that this target does not know, e.g. from a newer tap; it is reported once and skipped."""
 
     type: str
 
 
-Message = Union[Schema, Record, State, ActivateVersion, Batch, Start, End, TapReject, Unknown]  # noqa: UP007 - msgspec reads it at run time on 3.10
+Message = Union[Schema, Record, State, ActivateVersion, Batch, Start, End, TapReject, Keys, Unknown]  # noqa: UP007 - msgspec reads it at run time on 3.10
 
-_KNOWN = (Schema, Record, State, ActivateVersion, Batch, Start, End, TapReject)
+_KNOWN = (Schema, Record, State, ActivateVersion, Batch, Start, End, TapReject, Keys)
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     str(t.__struct_config__.tag): msgspec.json.Decoder(t) for t in _KNOWN
 }

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from target_iceberg.records.repeats import reject_rows, unique_rules
 from target_iceberg.records.staged_rows import count_duplicates
 from target_iceberg.singer.unwanted import rows_of
-from target_iceberg.table.deletes import KeyIndex, Positions
+from target_iceberg.table.key_index import KeyIndex
 from target_iceberg.table.lake_catalog import lake_errors
+from target_iceberg.table.positions import Positions
 from target_iceberg.table.stage import address
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from target_iceberg.run_report import new_run_id
 from target_iceberg.singer.stream import StreamSink
 from target_iceberg.stages import passing
 from target_iceberg.table import evolve
-from target_iceberg.table.deletes import Positions
 from target_iceberg.table.lake_catalog import lake_errors
 from target_iceberg.table.newer_rows import keys_written_since
+from target_iceberg.table.positions import Positions
 from target_iceberg.table.publisher import StreamPublish, publish_table
 from target_iceberg.table.rejects_table import mark_rejects
 from target_iceberg.table.rejects_view import REPLAYED, rejects_of, without_masks

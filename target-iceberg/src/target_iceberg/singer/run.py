@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_iceberg import load_plan
-from target_iceberg.errors import TargetError
 from target_iceberg.run_report import new_run_id
 from target_iceberg.singer import messages as m
 from target_iceberg.singer.framing import Framer, Line, Span
@@ -158,7 +157,9 @@ class Run:
         announced = self.announced.pop(stream, None)
         if announced is None:
             if self.plan is None or any(p.stream == stream for p in self.plan.streams):
-                raise _no_schema(stream, planned=self.plan is not None)
+                from target_iceberg.singer.sdk_errors import no_schema
+
+                raise no_schema(stream, planned=self.plan is not None)
             return None
         from target_iceberg.singer.stream import sink_for
         from target_iceberg.table.stage import open_stage
@@ -183,20 +184,20 @@ class Run:
             self._records(message.stream, line if line.endswith(b"\n") else line + b"\n", 1)
         elif isinstance(message, m.State):
             self._state(message.value)
-        elif isinstance(message, m.Schema):
-            self._schema(message)
-        elif isinstance(message, m.Batch):
-            self._batch(message)
-        elif isinstance(message, m.TapReject):
-            self._tap_reject(message)
-        elif isinstance(message, m.Start):
-            self._start(message)
         elif isinstance(message, m.End):
             self.ended = True
-        elif isinstance(message, m.ActivateVersion):
-            self._activate_version(message)
         elif isinstance(message, m.Unknown):
             self.notices.append(f"message type {message.type} is unknown and was skipped")
+        else:
+            take: dict[type, Callable[[Any], None]] = {
+                m.Schema: self._schema,
+                m.Batch: self._batch,
+                m.TapReject: self._tap_reject,
+                m.Start: self._start,
+                m.ActivateVersion: self._activate_version,
+                m.Keys: self._keys,
+            }
+            take[type(message)](message)
 
     def _start(self, message: m.Start) -> None:
         self.run_id = message.run
@@ -372,6 +373,14 @@ class Run:
         self._router.flush(message.stream)
         self._lanes.then(lambda: sink.activate(message.version))
 
+    def _keys(self, message: m.Keys) -> None:
+        from target_iceberg.singer.vanished import take_keys
+
+        sink = self.sink(message.stream)
+        if sink is not None:
+            self._router.flush(message.stream)
+            self._lanes.then(lambda: take_keys(self, sink, message))
+
     def _tap_reject(self, message: m.TapReject) -> None:
         sink = self.sink(message.stream)
         if sink is None:
@@ -384,12 +393,3 @@ def _load_engine() -> None:
     """Import what staging and publishing need."""
     import target_iceberg.singer.finish
     import target_iceberg.singer.stream  # noqa: F401
-
-
-def _no_schema(stream: str, *, planned: bool) -> TargetError:
-    message = f"stream {stream}: data came before its SCHEMA"
-    if planned:
-        return TargetError(message, "source")
-    from target_iceberg.singer.sdk_errors import NoSchemaError
-
-    return NoSchemaError(message, "source")

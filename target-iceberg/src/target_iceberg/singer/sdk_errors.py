@@ -13,3 +13,9 @@ class NoSchemaError(TargetError, RecordsWithoutSchemaException):
 
 class BrokenKeyError(TargetError, MissingKeyPropertiesError):
     """A record lacks a key property."""
+
+
+def no_schema(stream: str, *, planned: bool) -> TargetError:
+    """Data came before the SCHEMA of its stream; without a load plan it is the SDK's error."""
+    message = f"stream {stream}: data came before its SCHEMA"
+    return TargetError(message, "source") if planned else NoSchemaError(message, "source")

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from target_iceberg.records.rejects import RejectRow
     from target_iceberg.singer.messages import TapReject
     from target_iceberg.singer.run import Run
-    from target_iceberg.table.deletes import Positions
+    from target_iceberg.singer.vanished import KeyListing
     from target_iceberg.table.journal import Journal
+    from target_iceberg.table.positions import Positions
     from target_iceberg.table.stage import Stage
     from target_iceberg.table.writer import StagedFile
 
@@ -116,12 +117,14 @@ class StreamSink:
         """The version of the source's table that is valid now: rows of earlier ones are gone."""
         self.lowest_version: int | None = None
         """Of the rows staged so far."""
+        self.keys: KeyListing | None = None
+        """Keys that the source has listed."""
         self._ordinal = 0
         self._run_id, self._max_listed, self._strict = run_id, max_listed, strict
         self._writers: list[DataFileWriter] = []
         self._adopted: list[StagedFile] = []
         self._known_elsewhere: set[str] = set()
-        self._mask_key = key
+        self.mask_key = key
         self._sorted: list[StagedFile] = []
         self._tombstones = Tombstones(run_id)
         self.adopt(plan, stage)
@@ -131,7 +134,7 @@ class StreamSink:
         if self._writers:
             self._writers[-1].close()
         self.plan, self.stage = plan, stage
-        self._masker = Masker(plan, self._mask_key)
+        self._masker = Masker(plan, self.mask_key)
         self.decoder, self.contract = Decoder(plan, self._max_listed), CompiledContract(plan, self._max_listed)
         size, name = plan.target_file_size_bytes, self._run_id
         self._writers.append(DataFileWriter(stage.table, stage.schema, stage.spec, size, name))
@@ -291,6 +294,8 @@ class StreamSink:
         for w in self._writers:
             w.abort(self._known_elsewhere)
         self._tombstones.abort(self._known_elsewhere)
+        if self.keys is not None:
+            self.keys.discard()
         for f in self._sorted:
             with contextlib.suppress(OSError):
                 self.stage.table.io.delete(f.data_file.file_path)
@@ -298,6 +303,8 @@ class StreamSink:
     def clean_up(self) -> None:
         """Delete what a publish leaves behind: keys of deleted rows, and files of which others were made."""
         self._tombstones.abort(self._known_elsewhere)
+        if self.keys is not None:
+            self.keys.discard()
         if self.plan.file_format != "parquet":
             self.discard()
         elif self._sorted:

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 
 from target_iceberg.load_plan import TABLE_VERSION
 from target_iceberg.records.staged_rows import StagedRows, count_duplicates
-from target_iceberg.table.deletes import KeyIndex, Positions
+from target_iceberg.table.key_index import KeyIndex
 from target_iceberg.table.lake_catalog import lake_errors
+from target_iceberg.table.positions import Positions
 from target_iceberg.table.stage import address
 
 if TYPE_CHECKING:

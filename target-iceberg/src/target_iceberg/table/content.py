@@ -14,7 +14,7 @@ from pyiceberg.table.snapshots import Operation
 
 from target_iceberg.errors import TargetError
 from target_iceberg.records.content_digest import ContentDigest, RowHasher, parse
-from target_iceberg.table.deletes import Positions, deleted_positions
+from target_iceberg.table.positions import Positions, deleted_positions
 from target_iceberg.table.rewrite import kept_batches
 
 if TYPE_CHECKING:

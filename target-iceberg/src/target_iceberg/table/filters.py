@@ -28,6 +28,16 @@ def less(column: str, value: Any) -> BooleanExpression:
     return LessThan(column, value)
 
 
+def at_least(column: str, value: Any) -> BooleanExpression:
+    """Column >= value."""
+    return GreaterThanOrEqual(column, value)
+
+
+def at_most(column: str, value: Any) -> BooleanExpression:
+    """Column <= value."""
+    return LessThanOrEqual(column, value)
+
+
 def is_null(column: str) -> BooleanExpression:
     """Column holds nothing."""
     return IsNull(column)

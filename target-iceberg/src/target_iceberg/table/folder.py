@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
-    from target_iceberg.table.deletes import Positions
+    from target_iceberg.table.positions import Positions
     from target_iceberg.table.publisher import StreamPublish
 
 _BATCH_ROWS = 65_536

@@ -20,8 +20,10 @@ from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table import evolve
 from target_iceberg.table.bookmark import Bookmark
 from target_iceberg.table.content import CONTENT_DIGEST, digest_after
-from target_iceberg.table.deletes import KeyIndex, Positions, existing_rows, write_position_deletes
+from target_iceberg.table.deletes import existing_rows, write_position_deletes
+from target_iceberg.table.key_index import KeyIndex
 from target_iceberg.table.lake_catalog import UNKNOWN_OUTCOME, catalog_error, ensure_namespace, lake_errors
+from target_iceberg.table.positions import Positions
 from target_iceberg.table.receipt import FILES_DIGEST, files_digest
 from target_iceberg.table.rewrite import in_place_of, moved_columns, rewritten
 from target_iceberg.table.snapshot import RowDelta

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pyiceberg.io import FileIO
 
     from target_iceberg.load_plan import StreamPlan
-    from target_iceberg.table.deletes import Positions
     from target_iceberg.table.object_store import ObjectStore
+    from target_iceberg.table.positions import Positions
     from target_iceberg.table.writer import StagedFile
 
 MAX_OBJECT_BYTES = 32 << 20

@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from pyiceberg.expressions import And
 
 from target_iceberg.load_plan import Column, StreamPlan
-from target_iceberg.table.deletes import Positions, matching_rows
+from target_iceberg.table.deletes import matching_rows
 from target_iceberg.table.filters import among, equal, greater
 from target_iceberg.table.lake_catalog import lake_errors
+from target_iceberg.table.positions import Positions
 from target_iceberg.table.publisher import StreamPublish, publish_table
 from target_iceberg.table.stage import Lakehouse, address, open_stage
 from target_iceberg.table.writer import DataFileWriter

@@ -15,8 +15,8 @@ from pyiceberg.manifest import DataFileContent
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
 from pyiceberg.schema import sanitize_column_names
 
-from target_iceberg.table.deletes import Positions
 from target_iceberg.table.iceberg_schema import column_paths, file_arrow_schema
+from target_iceberg.table.positions import Positions
 from target_iceberg.table.writer import DataFileWriter, data_file
 
 if TYPE_CHECKING:
@@ -73,16 +73,19 @@ def rewritten(table: Table, schema: Schema, file: StagedFile, name: str) -> Stag
     return dataclasses.replace(placed_as(new, old, old.sort_order_id), segments=file.segments)
 
 
-def kept_batches(parquet: pq.ParquetFile, keep: np.ndarray | None, batch_rows: int) -> Iterator[pa.RecordBatch]:
+def kept_batches(
+    parquet: pq.ParquetFile, keep: np.ndarray | None, batch_rows: int, columns: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Some rows of a file, batch by batch; batches of which none is kept are left out.
 
     Args:
         parquet: the file.
         keep: for each of its rows whether it is kept, `(n_rows,)` bool; None: all are.
         batch_rows: greatest number of rows that are read at once.
+        columns: which; None: all.
     """
     start = 0
-    for batch in parquet.iter_batches(batch_rows):
+    for batch in parquet.iter_batches(batch_rows, columns=columns):
         mask = None if keep is None else keep[start : start + batch.num_rows]
         start += batch.num_rows
         if mask is None or mask.all():

@@ -197,7 +197,7 @@ def refuse_write_mode(lake: Lakehouse, plan: StreamPlan, metadata: TableMetadata
                 "refused",
             )
     unaccounted = start is None and not plan.replace_files and not plan.adopt and (foreign or not others)
-    if plan.write_mode == "append" and unaccounted and _has_rows(metadata):
+    if plan.write_mode == "append" and unaccounted and has_rows(metadata):
         raise TargetError(
             f"{where}: the table has rows that no bookmark of this job accounts for, append could double them; set "
             "target.adopt: true in the job to allow it, or use upsert with a key",
@@ -216,7 +216,8 @@ def refuse_write_mode(lake: Lakehouse, plan: StreamPlan, metadata: TableMetadata
         )
 
 
-def _has_rows(metadata: TableMetadata) -> bool:
+def has_rows(metadata: TableMetadata) -> bool:
+    """Whether the current snapshot has rows, though all of them may be deleted."""
     snapshot = metadata.current_snapshot()
     if snapshot is None or snapshot.summary is None:
         return False

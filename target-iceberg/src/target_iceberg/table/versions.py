@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 from pyiceberg.expressions import And
 
 from target_iceberg.load_plan import DELETED_AT, TABLE_VERSION
-from target_iceberg.table.deletes import Positions, matching_rows
+from target_iceberg.table.deletes import matching_rows
 from target_iceberg.table.filters import is_null, less
+from target_iceberg.table.positions import Positions
 from target_iceberg.table.writer import DataFileWriter
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
 
-    from target_iceberg.table.deletes import KeyIndex
+    from target_iceberg.table.key_index import KeyIndex
     from target_iceberg.table.writer import StagedFile
 
 

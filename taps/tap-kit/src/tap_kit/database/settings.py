@@ -65,6 +65,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "enum": ["load_once", "every_run", "error", None],
         "description": "Rows whose cursor is NULL or infinite: load_once (with the first load, the default), every_run, or error.",
     },
+    "detect_deletes": {
+        **TEXT,
+        "enum": ["keys", None],
+        "description": "keys: compare the keys of the table with those of the last run, and delete what is not there any more.",
+    },
     "start_date": {**TEXT, "description": "Read nothing whose cursor is older, unless a bookmark says more."},
     "chunk_rows": {
         **NUMBER,
@@ -118,6 +123,8 @@ class Reading:
     exclude: tuple[tuple[str, str], ...]
     lookback_s: float
     null_cursor: NullCursor
+    detects_deletes: bool
+    """By their keys."""
     start_date: str | None
     chunk_rows: int
     parallel: int
@@ -174,6 +181,7 @@ def read_reading(config: Mapping[str, Any], default_schema: str, quote: str, pro
         exclude=tuple(_excluded(config.get("exclude") or (), default_schema, quote)),
         lookback_s=days * 86_400 + hours * 3_600 + seconds,
         null_cursor=config.get("null_cursor") or "load_once",
+        detects_deletes=config.get("detect_deletes") == "keys",
         start_date=config.get("start_date"),
         chunk_rows=max(1, int(number(config, "chunk_rows", DEFAULT_CHUNK_ROWS, problems))),
         parallel=min(MAX_PARALLEL, max(1, int(number(config, "parallel", 1, problems)))),

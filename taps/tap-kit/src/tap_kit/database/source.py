@@ -151,6 +151,12 @@ class Database(Protocol):
     def earlier(self, literal: str, column: SourceColumn, seconds: float) -> str:
         """A literal, so many seconds before."""
 
+    def digest(self, columns: Sequence[SourceColumn]) -> str:
+        """Aggregate over rows: the sum of hashes of the columns' values, as the text of a whole number."""
+
+    def part(self, column: SourceColumn, step: int) -> str:
+        """Whole number by a step, as a whole number towards zero."""
+
     def index_advice(self, described: Described, column: SourceColumn) -> str:
         """The statement that makes an index on a column."""
 

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 
-from tap_kit.columns import columns_of
+from tap_kit.columns import TYPE_KEYWORD, columns_of
 from tap_kit.database import ranges
 from tap_kit.database.cursor import Window
+from tap_kit.database.keys import KEYS, KeyWatch
 from tap_kit.database.merged import merged
 from tap_kit.database.ranges import Part
 from tap_kit.database.rows import Reader
 from tap_kit.database.sent import SentKeys
 from tap_kit.errors import TapError, TransientError
+from tap_kit.lanes import arrow_root
+from tap_kit.origin import state_origin
 from tap_kit.retry import Patience
 from tap_kit.stream import LaneStream
 from tap_kit.tap import selected_schema
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from tap_kit.lanes import Lane
     from tap_kit.tap import Tap
 
+DELETED_AT = "_sdc_deleted_at"
+_DELETED_AT_SCHEMA = {"type": ["string", "null"], "format": "date-time", TYPE_KEYWORD: "timestamptz"}
 FULL_LOAD = "full_load"
 """Key of a bookmark while a load goes on: {"upper": cursor or null, "after": key}."""
 
@@ -53,7 +58,19 @@ class TableStream(LaneStream):
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """The catalog's schema as it was given, else what the server says."""
+        """The catalog's schema as it was given, else what the server says; with the time of deletion where that is told."""
+        found = self._table_schema
+        if not self.tells_deletions:
+            return found
+        return {**found, "properties": {**found["properties"], DELETED_AT: _DELETED_AT_SCHEMA}}
+
+    @property
+    def tells_deletions(self) -> bool:
+        """Rows that are gone are told to the target."""
+        return self._reading.detects_deletes
+
+    @property
+    def _table_schema(self) -> dict[str, Any]:
         given = self.kit_tap.catalog_schema(self.name)
         if given is not None:
             return given
@@ -99,6 +116,42 @@ class TableStream(LaneStream):
             lane.flush()
 
     def _extract(self, session: Session, lane: Lane) -> None:
+        """Rows, and which of those that were read before are gone."""
+        if not self._reading.detects_deletes:
+            self._extract_rows(session, lane)
+            return
+        state = self.stream_state
+        if not {KEYS, FULL_LOAD} & state.keys() and self.name in state_origin().new:
+            # Before anything is read, so that the next run notices what goes meanwhile.
+            self._key_watch.remember(session, state)
+            self._is_new = True
+        self._extract_rows(session, lane)
+        if not self._is_new and self.ABORT_AT_RECORD_COUNT is None:
+            lane.flush()  # the list is about rows that stand before it
+            self._key_watch.list_changed(session, state, self.kit_tap.lines, arrow_root(self.config))
+
+    _is_new = False
+
+    @cached_property
+    def _key_watch(self) -> KeyWatch:
+        types = {c.name: c.type for c in columns_of(selected_schema(self))}
+        keys = [c for c in (self.described.column(name) for name in self.primary_keys) if c is not None]
+        if not keys or len(keys) < len(self.primary_keys):
+            raise TapError(
+                f"{self.described.item.shown}: detect_deletes needs a key; add one to the table or name its columns in the contract"
+            )
+        return KeyWatch(
+            self._database,
+            self.described,
+            [self._database.select(c, types[c.name]) for c in keys],
+            keys,
+            self.announce,
+            stream=self.name,
+            by_ranges=keys[0].is_integer and types[keys[0].name] == "long",
+            allows_empty=bool(self.kit_tap.catalog_metadata(self.name).get("dativo-allow-empty")),
+        )
+
+    def _extract_rows(self, session: Session, lane: Lane) -> None:
         cursor = self._cursor
         if self.replication_method == REPLICATION_FULL_TABLE or cursor is None:
             self._load(session, lane, "", None)
@@ -214,9 +267,9 @@ class TableStream(LaneStream):
         wanted = columns_of(selected_schema(self), self.primary_keys)
         there = {c.name: c for c in self.described.columns}
         missing = {c.name: c.type for c in wanted if c.name not in there}
-        if missing:
-            message = f"{self.described.item.shown}: lacks the columns {', '.join(missing)}; they are NULL"
-            self.announce("columns_missing", message, level=logging.WARNING, columns=list(missing))
+        if unexpected := [name for name in missing if name != DELETED_AT]:
+            message = f"{self.described.item.shown}: lacks the columns {', '.join(unexpected)}; they are NULL"
+            self.announce("columns_missing", message, level=logging.WARNING, columns=unexpected)
         chosen = [self._database.select(there[c.name], c.type) for c in wanted if c.name in there]
         keys = [
             self._database.quote(c.name) if c.is_integer else self._database.text_of(c)

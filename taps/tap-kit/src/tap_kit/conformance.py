@@ -1,0 +1,269 @@
+"""Tests that every tap of a database has to pass, for its own tests to inherit.
+
+They use the fixtures `database` (with `run` and `config`), `sync` and `catalog`, and SQL that all databases understand.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
+
+from tap_kit.database.rows import Reader
+from tap_kit.errors import TapError, TransientError
+from tap_kit.origin import ORIGIN_ENV
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ALL = [[None, None]]
+ROWS = 5_000
+
+
+class DetectsDeletions:
+    """`detect_deletes: keys`."""
+
+    schema = "public"
+    """Where the test's tables lie; empty where it is called like the database."""
+    analyze = "ANALYZE t"
+    """Has the server count the rows."""
+    types: ClassVar[dict[str, str]] = {"id": "long", "name": "string", "changed": "timestamp"}
+
+    @pytest.fixture
+    def run(
+        self, database: Any, sync: Callable[..., Any], catalog: Callable[..., Any], tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Callable[..., Any]:  # fmt: skip
+        """`run(state, lane=…, new=…)`: of table t, which is new to the lake unless there is a state."""
+
+        def once(
+            state: Any = None, *, lane: str = "record", new: bool | None = None, key: tuple[str, ...] = ("id",),
+            method: str = "INCREMENTAL", allow_empty: bool = False, types: Any = None, **settings: Any,
+        ) -> Any:  # fmt: skip
+            said = {"origin": "lake", "new": ["t"] if new or (new is None and state is None) else []}
+            (tmp_path / "origin").write_text(json.dumps(said))
+            monkeypatch.setenv(ORIGIN_ENV, str(tmp_path / "origin"))
+            chosen = catalog("t", types or self.types, key, replication_method=method, replication_key="changed")
+            chosen["streams"][0]["metadata"][0]["metadata"]["dativo-allow-empty"] = allow_empty
+            table = {"name": f"{self.schema or database.name}.t", "cursor_field": "changed"}
+            return sync(database.config(table, detect_deletes="keys", **settings), chosen, state, lane)
+
+        return once
+
+    @pytest.fixture
+    def filled(self, database: Any) -> Any:
+        """Rows from -9 to 4,990."""
+        database.run("CREATE TABLE t (id bigint PRIMARY KEY, name varchar(20), changed timestamp)")
+        self.insert(database, range(-9, ROWS - 9))
+        return database
+
+    def insert(self, database: Any, ids: Any) -> None:
+        """Rows with some ids."""
+        rows = [f"({i}, 'n', '2024-01-01 00:00:00')" for i in ids]
+        for start in range(0, len(rows), 1000):
+            values = ", ".join(rows[start : start + 1000])
+            database.run(f"INSERT INTO t (id, name, changed) VALUES {values}", self.analyze)  # noqa: S608
+
+    def test_what_is_gone_is_found_in_its_part_of_the_table(self, filled: Any, run: Any, lane: str) -> None:
+        first = run(lane=lane)
+        assert first.listed == [], "a table that is new has nothing to delete"
+        assert "_sdc_deleted_at" in first.schema["properties"]
+        filled.run("DELETE FROM t WHERE id IN (7, 2500)", "INSERT INTO t VALUES (9000, 'x', '2024-02-01 00:00:00')")
+        second = run(first.state, lane=lane)
+        ((ranges, keys),) = second.listed
+        ids = {k["id"] for k in keys}
+        assert len(ids) == len(keys)
+        assert not {7, 2500} & ids
+        assert {6, 8, 2499, 9000} <= ids
+        for gone in (7, 2500):
+            assert any(low <= gone <= high for low, high in ranges)
+        assert not any(low <= 4500 <= high for low, high in ranges), "where nothing has changed, nothing is read"
+        assert ids == {*range(-9, ROWS - 9), 9000} - {7, 2500} & ids
+        assert all(any(low <= i <= high for low, high in ranges) for i in ids)
+        assert len(ids) < ROWS
+        third = run(second.state, lane=lane)
+        assert third.listed == []
+        assert third.state == second.state
+
+    def test_keys_are_listed_behind_the_rows_that_they_judge(self, filled: Any, run: Any, lane: str) -> None:
+        first = run(lane=lane)
+        filled.run("UPDATE t SET changed = '2024-03-01 00:00:00' WHERE id = 5", "DELETE FROM t WHERE id = 4000")
+        second = run(first.state, lane=lane)
+        order = [m["type"] for m in second.messages if m["type"] in ("RECORD", "BATCH", "DATIVO_KEYS")]
+        assert order[0] != "DATIVO_KEYS"
+        assert order[-1] == "DATIVO_KEYS"
+        assert [r["id"] for r in second.rows if r["id"] == 5] == [5]
+
+    @pytest.mark.usefixtures("filled")
+    def test_of_a_table_that_the_lake_has_rows_of_all_keys_are_listed_once(self, run: Any) -> None:
+        first = run(new=False)
+        ((ranges, keys),) = first.listed
+        assert (ranges, len(keys)) == (ALL, ROWS)
+        assert run(first.state).listed == []
+
+    def test_a_load_that_goes_on_finds_what_went_since_it_began(self, filled: Any, run: Any) -> None:
+        whole = run(chunk_rows=1000)
+        begun = whole.of("STATE")[2]["value"]
+        assert begun["bookmarks"]["t"]["full_load"]
+        filled.run("DELETE FROM t WHERE id = 1")
+        rest = run(begun, chunk_rows=1000)
+        assert 1 not in {r["id"] for r in rest.rows}
+        ((ranges, keys),) = rest.listed
+        assert any(low <= 1 <= high for low, high in ranges)
+        assert 1 not in {k["id"] for k in keys}
+
+    def test_a_part_that_is_empty_now_is_listed_as_such(self, filled: Any, run: Any) -> None:
+        first = run()
+        filled.run("DELETE FROM t WHERE id >= 2048 AND id < 3072")
+        ((ranges, keys),) = run(first.state).listed
+        assert ranges == [[2048, 3071]]
+        assert keys == []
+
+    def test_a_table_that_is_empty_is_only_emptied_where_that_is_allowed(
+        self, filled: Any, run: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        first = run()
+        filled.run("DELETE FROM t")
+        second = run(first.state)
+        assert second.listed == []
+        assert "is empty; the lake keeps its rows" in caplog.text
+        assert second.state["bookmarks"]["t"]["keys"] == first.state["bookmarks"]["t"]["keys"]
+        assert run(second.state, allow_empty=True).listed == [(ALL, [])]
+
+    def test_a_growing_table_gets_larger_parts_and_not_more(self, filled: Any, run: Any) -> None:
+        state = run().state
+        self.insert(filled, range(8192, 1024 * 1200, 1024 * 4))  # most of them are new parts
+        second = run(state)
+        sums = second.state["bookmarks"]["t"]["keys"]
+        assert len(sums["sums"]) <= 256
+        assert sums["step"] > state["bookmarks"]["t"]["keys"]["step"]
+        filled.run("DELETE FROM t WHERE id = 4000")
+        ((ranges, keys),) = run(second.state).listed
+        assert len(ranges) == 1
+        assert 4000 not in {k["id"] for k in keys}
+        assert run(run(second.state).state).listed == []
+
+    def test_keys_of_texts_and_of_several_columns(self, database: Any, run: Any, lane: str) -> None:
+        database.run(
+            "CREATE TABLE t (a varchar(20), b int, changed timestamp, PRIMARY KEY (a, b))",
+            "INSERT INTO t VALUES ('x', 1, '2024-01-01 00:00:00'), ('x', 11, '2024-01-01 00:00:00'), ('x1', 1, '2024-01-01 00:00:00')",
+        )
+        how: Any = {"key": ("a", "b"), "types": {"a": "string", "b": "long", "changed": "timestamp"}, "lane": lane}
+        first = run(**how)
+        assert run(first.state, **how).listed == []
+        database.run("DELETE FROM t WHERE b = 11", "INSERT INTO t VALUES ('x11', 1, '2024-01-01 00:00:00')")
+        ((ranges, keys),) = run(first.state, **how).listed
+        assert ranges == ALL
+        assert sorted((k["a"], k["b"]) for k in keys) == [("x", 1), ("x1", 1), ("x11", 1)]
+
+    def test_a_key_that_the_lake_has_as_text_is_one_part(self, filled: Any, run: Any) -> None:
+        types = {**self.types, "id": "string"}
+        first = run(types=types)
+        filled.run("DELETE FROM t WHERE id = 1")
+        ((ranges, keys),) = run(first.state, types=types).listed
+        assert (ranges, len(keys)) == (ALL, ROWS - 1)
+        assert keys[0]["id"].lstrip("-").isdigit()
+
+    def test_full_loads_find_what_is_gone_too(self, filled: Any, run: Any) -> None:
+        first = run(method="FULL_TABLE")
+        filled.run("DELETE FROM t WHERE id = 1")
+        second = run(first.state, method="FULL_TABLE")
+        assert len(second.rows) == ROWS - 1
+        assert 1 not in {k["id"] for k in second.listed[0][1]}
+
+    def test_a_table_without_a_key_says_so(self, database: Any, run: Any) -> None:
+        database.run("CREATE TABLE t (id bigint, name varchar(20), changed timestamp)")
+        with pytest.raises(TapError, match="detect_deletes needs a key"):
+            run(key=())
+
+
+class SurvivesTheNetwork:
+    """A table of 30 MB through a proxy that cuts, stops or refuses connections; uses the fixture `toxiproxy`, too."""
+
+    schema = "public"
+    """Where the test's tables lie; empty where it is called like the database."""
+    rows = 60_000
+
+    @pytest.fixture
+    def proxied(self, database: Any, toxiproxy: Any) -> tuple[Any, dict[str, Any]]:
+        """The proxy, and settings of the tap that lead through it."""
+        proxy = toxiproxy.before(f"http://{database.server.host}:{database.server.port}")
+        proxy.toxic("bandwidth", rate=10_000)  # so that the rest is still under way when a fault comes
+        host, _, port = proxy.address.removeprefix("http://").partition(":")
+        database.run("CREATE TABLE t (id int PRIMARY KEY, v varchar(500))")
+        for start in range(0, self.rows, 10_000):
+            values = ", ".join(f"({i}, repeat('x', 500))" for i in range(start, start + 10_000))
+            database.run(f"INSERT INTO t VALUES {values}")  # noqa: S608
+        table = f"{self.schema or database.name}.t"
+        return proxy, {**database.config(table, chunk_rows=20_000), "host": host, "port": int(port)}
+
+    @pytest.fixture
+    def after_some_rows(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+        """`after_some_rows(fault)`: calls it once, between two batches."""
+
+        def arrange(fault: Callable[[], None]) -> None:
+            read, done = Reader.read, threading.Event()
+
+            def reading(self: Reader, session: Any, source: str) -> Iterator[Any]:
+                for i, rows in enumerate(read(self, session, source)):
+                    yield rows
+                    if i == 2 and not done.is_set():
+                        done.set()
+                        fault()
+
+            monkeypatch.setattr(Reader, "read", reading)
+
+        return arrange
+
+    def test_a_connection_that_is_cut(
+        self, proxied: Any, sync: Any, after_some_rows: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        proxy, config = proxied
+
+        def cut() -> None:
+            proxy.connect(False)
+            proxy.connect(True)
+
+        after_some_rows(cut)
+        assert sorted(sync(config, lane="arrow").column("id")) == list(range(self.rows))
+        assert "asking again" in caplog.text
+
+    def test_a_network_that_stands_still_for_a_while(
+        self, proxied: Any, sync: Any, after_some_rows: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        proxy, config = proxied
+
+        def pause() -> None:
+            proxy.toxic("timeout", timeout=0)
+            proxy.heal_later(2)
+
+        after_some_rows(pause)
+        assert sorted(sync(config, lane="arrow").column("id")) == list(range(self.rows))
+        assert "asking again" in caplog.text
+
+    def test_a_server_that_cannot_be_reached_for_a_while(self, proxied: Any, sync: Any, after_some_rows: Any) -> None:
+        proxy, config = proxied
+
+        def part() -> None:
+            proxy.connect(False)
+            proxy.heal_later(2)
+
+        after_some_rows(part)
+        assert sorted(sync(config, lane="arrow").column("id")) == list(range(self.rows))
+
+    def test_a_network_that_breaks_again_and_again(self, proxied: Any, sync: Any) -> None:
+        """Each connection carries less than a part of the load."""
+        proxy, config = proxied
+        proxy.heal()
+        proxy.toxic("limit_data", bytes=16_000_000)
+        proxy.heal_later(6)
+        assert sorted(sync(config, lane="arrow").column("id")) == list(range(self.rows))
+
+    def test_a_server_that_stays_away_ends_the_run(self, proxied: Any, sync: Any, after_some_rows: Any) -> None:
+        proxy, config = proxied
+        after_some_rows(lambda: proxy.connect(False))
+        with pytest.raises(TransientError, match="does not answer"):
+            sync({**config, "retry_s": 2}, lane="arrow")

@@ -1,0 +1,221 @@
+"""Between connectorx and the server: of a result no more is passed on than whoever takes the rows keeps up with.
+
+connectorx reads as fast as the server sends, and what nobody has taken yet it keeps in memory, whatever it may be. It also holds
+Python's lock while it connects; so what passes the bytes on is a process of its own, which knows no more than where the server is.
+This file is both: the class that the tap uses, and the program, which needs no more than the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+AHEAD_BYTES = 16 << 20
+"""So much of a result may wait in memory."""
+_BLOCK_BYTES = 256 << 10
+_CONNECT_TIMEOUT_S = 10
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
+_AWAITED, _TAKEN, _DROP = b"a", b"t", b"d"
+"""What the tap tells the program: a batch is waited for; it has come; close the connections."""
+
+Server = tuple[str, int] | str
+"""Host and port, or the path of a Unix socket."""
+
+
+class Relay:
+    """The tap's side.
+
+    Args:
+        server: where. The program listens on a socket of the same kind, since clients trust Unix sockets with more.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stack = contextlib.ExitStack()
+
+    def address(self) -> Server:
+        """Where it listens; started when it does not run.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            own = None
+            if isinstance(self._server, str):
+                directory = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="tap-mysql-"))  # mode 0700
+                own = str(Path(directory) / "socket")
+            command = [sys.executable, "-I", "-S", __file__, json.dumps([self._server, own, AHEAD_BYTES])]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            assert self._process.stdout
+            said = self._process.stdout.readline()
+            if not said:
+                raise OSError("the relay has ended at once")
+            self._address = json.loads(said)
+        return self._address if isinstance(self._address, str) else tuple(self._address)
+
+    _address: Any = None
+
+    def close(self) -> None:
+        """End the program."""
+        if self._process is not None:
+            assert self._process.stdin
+            assert self._process.stdout
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            self._process.stdout.close()
+            self._process.wait()
+            self._process = None
+        self._stack.close()
+
+    def paced(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Batches that are made of what the server sends; it sends while one is waited for, and a little beyond."""
+        iterator = iter(batches)
+        try:
+            while True:
+                self._tell(_AWAITED)
+                batch = next(iterator, None)
+                self._tell(_TAKEN)
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            self._tell(_DROP)
+
+    def _tell(self, what: bytes) -> None:
+        assert self._process
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError):  # it is gone, and its connections with it
+            self._process.stdin.write(what)
+            self._process.stdin.flush()
+
+
+class Gate:
+    """How much of a result may pass."""
+
+    def __init__(self, ahead_bytes: int) -> None:
+        self._changed = threading.Condition()
+        self._ahead_bytes = self._credit = ahead_bytes
+        self._is_awaited, self._passed = False, False
+
+    def open(self) -> None:
+        """Somebody waits."""
+        with self._changed:
+            self._is_awaited, self._passed = True, False
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody waits any more. If anything had to pass for that, all that had passed before is taken."""
+        with self._changed:
+            self._is_awaited = False
+            if self._passed:
+                self._credit = self._ahead_bytes
+                self._changed.notify_all()
+
+    def reset(self) -> None:
+        """Nothing has passed."""
+        with self._changed:
+            self._is_awaited, self._passed, self._credit = False, False, self._ahead_bytes
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Return when something may pass."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_awaited or self._credit > 0)
+
+    def count(self, n: int) -> None:
+        """So many bytes pass."""
+        with self._changed:
+            self._passed = True
+            if not self._is_awaited:
+                self._credit -= n
+
+
+class Program:
+    """The side of the bytes."""
+
+    def __init__(self, server: Server, own: str | None, ahead_bytes: int) -> None:
+        self._server, self._gate = server, Gate(ahead_bytes)
+        self._sockets: list[socket.socket] = []
+        if own is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.address: Any = self._listener.getsockname()
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(own)
+            self._listener.listen()
+            self.address = own
+
+    def run(self) -> None:
+        """Until the tap closes its end, or is gone."""
+        threading.Thread(target=self._accept, daemon=True).start()
+        sys.stdout.write(json.dumps(self.address) + "\n")
+        sys.stdout.flush()
+        while said := os.read(0, 1):
+            if said == _AWAITED:
+                self._gate.open()
+            elif said == _TAKEN:
+                self._gate.close()
+            else:
+                self._drop()
+
+    def _drop(self) -> None:
+        for each in self._sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self._sockets.clear()
+        self._gate.reset()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            try:
+                server = self._connected()
+            except OSError:
+                client.close()  # whoever connects sees that nobody answers
+                continue
+            self._sockets += [client, server]
+            threading.Thread(target=self._pass_on, args=(client, server, None), daemon=True).start()
+            threading.Thread(target=self._pass_on, args=(server, client, self._gate), daemon=True).start()
+
+    def _connected(self) -> socket.socket:
+        if isinstance(self._server, str):
+            made = socket.socket(socket.AF_UNIX)
+            made.connect(self._server)
+            return made
+        made = socket.create_connection((self._server[0], self._server[1]), _CONNECT_TIMEOUT_S)
+        made.settimeout(None)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, seconds in _KEEPALIVE.items():  # so that a network which is gone is noticed within two minutes
+            if (number := getattr(socket, option, None)) is not None:
+                made.setsockopt(socket.IPPROTO_TCP, number, seconds)
+        return made
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, gate: Gate | None) -> None:
+        block = memoryview(bytearray(_BLOCK_BYTES))
+        with contextlib.suppress(OSError):
+            while n := source.recv_into(block):
+                if gate is not None:
+                    gate.wait()
+                    gate.count(n)
+                sink.sendall(block[:n])
+        for end in (source, sink):  # a protocol of questions and answers needs both ways
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+if __name__ == "__main__":
+    Program(*json.loads(sys.argv[1])).run()

@@ -1,0 +1,18 @@
+"""Faults between the tap and a real server."""
+
+from __future__ import annotations
+
+import pytest
+
+from tap_kit.conformance import SurvivesTheNetwork
+
+
+class TestNetwork(SurvivesTheNetwork):
+    """MariaDB."""
+
+    schema = ""
+
+    @pytest.fixture(autouse=True)
+    def small_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that a result comes in several."""
+        monkeypatch.setattr("tap_mysql.client._BATCH_ROWS", 2_000)

@@ -1,0 +1,16 @@
+"""Faults between the tap and a real server."""
+
+from __future__ import annotations
+
+import pytest
+
+from tap_kit.conformance import SurvivesTheNetwork
+
+
+class TestNetwork(SurvivesTheNetwork):
+    """PostgreSQL."""
+
+    @pytest.fixture(autouse=True)
+    def small_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that a result comes in several."""
+        monkeypatch.setattr("tap_postgres.client._BATCH_BYTES", 1 << 20)
