@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from counting import counted
 from measuring import BIN, HERE, Figure, measure, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+DLT = (
+    "dlt[pyiceberg,filesystem]~=1.31", "sqlalchemy~=2.0", "sqlglot", "connectorx~=0.4", "psycopg2-binary~=2.9", "pymysql~=1.1",
+)  # fmt: skip
 WORDS = "'Zürich', 'naïve', '東京', 'straße', 'café', 'emoji 🚀', 'quote \"q\"', 'comma, here', 'delivery', 'express', 'fragile', 'gift'"
 STATUS = "'new', 'paid', 'shipped', 'delivered', 'cancelled', 'refunded'"
 POSTGRES = f"""
@@ -77,13 +82,13 @@ source:
 class Postgres:
     """The generated table in PostgreSQL."""
 
-    kind, schema, updated = "postgres", "public", "timestamp"
+    kind, schema, updated, port_variable = "postgres", "public", "timestamp", "PGPORT"
 
     def __init__(self) -> None:
         import postgres as module
 
         self._module, self._server = module, module.start("bench")
-        self.uri = self._server.uri
+        self.uri, self.host, self.port = self._server.uri, self._server.host, self._server.port
         self.environment = {
             "PGHOST": self._server.host, "PGPORT": str(self._server.port), "PGDATABASE": self._server.database,
             "PGUSER": self._server.user, "PGPASSWORD": self._server.password,
@@ -114,13 +119,14 @@ class Postgres:
 class MariaDb:
     """The generated table in MariaDB."""
 
-    kind, schema, updated = "mysql", "bench", "timestamp_ntz"
+    kind, schema, updated, port_variable = "mysql", "bench", "timestamp_ntz", "MYSQL_PORT"
 
     def __init__(self) -> None:
         import mariadb as module
 
         self._module, self._server = module, module.start("bench")
         self.run("CREATE DATABASE bench")
+        self.host, self.port = self._server.host, self._server.port
         self.uri = f"mysql://{self._server.user}:{self._server.password}@{self._server.host}:{self._server.port}/bench"
         self.environment = {
             "MYSQL_HOST": self._server.host, "MYSQL_PORT": str(self._server.port), "MYSQL_DATABASE": "bench",
@@ -157,14 +163,14 @@ class MariaDb:
         self._module.remove(self._server)
 
 
-def project(root: Path, database: Any, how: str) -> list[str]:
+def project(root: Path, database: Any, how: str, more: str = "") -> list[str]:
     """A project of one job; the command that runs it."""
     contract = root / f"assets/{database.kind}/v1.0/orders.yaml"
     contract.parent.mkdir(parents=True)
     contract.write_text(CONTRACT.replace("UPDATED", database.updated))
     job = root / "jobs/bench/orders.yaml"
     job.parent.mkdir(parents=True)
-    job.write_text(JOB.format(kind=database.kind, schema=database.schema, how=how))
+    job.write_text(JOB.format(kind=database.kind, schema=database.schema, how=how) + more)
     return [str(BIN / "dativo"), "run", "--config", "jobs/bench/orders.yaml"]
 
 
@@ -178,14 +184,27 @@ def database_case(make: Callable[[], Any]) -> Callable[[Path, int], None]:
             database.fill(rows)
             _full(work, database, rows)
             _incremental(work, database, rows)
+            _deletions(work, database)
         finally:
             database.stop()
 
     return case
 
 
+def dlt() -> Path:
+    """The interpreter of a virtual environment that has dlt; made when it is first needed."""
+    place = HERE.parent / ".services/dlt"
+    if not (place / "ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        subprocess.run([str(place / "bin/pip"), "install", "-q", *DLT], check=True)
+        (place / "ready").touch()
+    return place / "bin/python"
+
+
 def _full(work: Path, database: Any, rows: int) -> None:
     ratios: list[tuple[float, float, float]] = []
+    peers: list[tuple[float, float]] = []
+    peer = dlt()
     for turn in range(3):
         root = work / f"{database.kind}{turn}"
         ours = measure(project(root, database, "strategy: full_refresh"), root, environment=database.environment)
@@ -198,10 +217,28 @@ def _full(work: Path, database: Any, rows: int) -> None:
         shutil.rmtree(place)
         show(f"{database.kind} {rows:,} rows, dativo run", ours, f"{rows / ours.wall_s / 1000:.0f}k rows/s")
         show(f"{database.kind} {rows:,} rows, floor", floor, f"{rows / floor.wall_s / 1000:.0f}k rows/s")
+        place.mkdir()
+        script = [
+            str(peer),
+            str(HERE / "peer_dlt.py"),
+            database.kind,
+            database.uri,
+            database.schema,
+            "orders",
+            str(place),
+        ]
+        theirs = measure(script, HERE)
+        shutil.rmtree(place)
+        show(f"{database.kind} {rows:,} rows, dlt", theirs, f"{rows / theirs.wall_s / 1000:.0f}k rows/s")
+        peers.append((theirs.wall_s / ours.wall_s, theirs.peak_mb / ours.plugins_mb))
         ratios.append((ours.cpu_s / floor.cpu_s, ours.wall_s / floor.wall_s, ours.cpu_s - floor.cpu_s))
     cpu, wall, more = (statistics.median(v) for v in zip(*ratios, strict=True))
     print(
         f"  against the floor: CPU {cpu:.2f}x, wall {wall:.2f}x, {more:+.1f} CPU s (wanted at 10 M rows: <= 1.3x, <= 1.25x; at 2 M: <= +4 s)"
+    )
+    faster, lighter = (statistics.median(v) for v in zip(*peers, strict=True))
+    print(
+        f"  against dlt: {faster:.1f}x faster, {lighter:.1f}x less memory (wanted: >= 1.7x at 2 M rows, >= 2.5x at 10 M; >= 3x)"
     )
 
 
@@ -218,6 +255,21 @@ def _incremental(work: Path, database: Any, rows: int) -> None:
     report = json.loads(max((root / "state/bench/orders/runs").glob("*.json")).read_text())
     print(
         f"  {changed.cpu_s - nothing.cpu_s:+.1f} CPU s beyond a run with nothing to do (wanted: <= +2.0); {report.get('outcome')}"
+    )
+
+
+def _deletions(work: Path, database: Any) -> None:
+    """Bytes of a comparison of keys in which none has gone, beside those of the load."""
+    root = work / f"{database.kind}-deletions"
+    run = project(root, database, "strategy: updated_at, cursor_field: updated_at", "  detect_deletes: keys\n")
+    sent = []
+    for _ in range(2):
+        with counted(database.host, database.port) as (port, total):
+            measure(run, root, environment={**database.environment, database.port_variable: str(port)})
+        sent += total
+    print(
+        f"  {database.kind} keys compared, none gone: {sent[1]:,} bytes, {100 * sent[1] / sent[0]:.3f} % of the load's "
+        f"{sent[0]:,} (wanted: <= 5 %)"
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,8 @@ class Figure:
     cpu_s: float
     peak_mb: float
     """Largest single process."""
+    plugins_mb: float = 0
+    """Largest sum of what tap and target hold at once (proportional set size, sampled), where they are separate processes."""
 
 
 def measure(
@@ -41,22 +45,45 @@ def measure(
         f"if code.returncode not in {codes!r}: sys.exit(code.stderr.decode()[-3000:])\n"
         "print(w, u.ru_utime + u.ru_stime, u.ru_maxrss / 1024)"
     )
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-c", script, str(stdin or ""), *arguments],
         cwd=cwd,
         env={**ENVIRONMENT, **(environment or {})},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr}")
-    return Figure(*map(float, done.stdout.split()))
+    ) as process:
+        plugins_mb = 0.0
+        while process.poll() is None:
+            plugins_mb = max(plugins_mb, _plugins_mb(process.pid))
+            time.sleep(0.25)
+        out, err = process.communicate()
+    if process.returncode:
+        sys.exit(f"{' '.join(arguments)} failed:\n{err}")
+    return Figure(*map(float, out.split()), plugins_mb)
+
+
+def _plugins_mb(root: int) -> float:
+    """What taps and targets below a process hold together."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            children.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+    found, kilobytes = [root], 0
+    for pid in found:
+        found += children.get(pid, [])
+        with contextlib.suppress(OSError, StopIteration):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"tap-" in command or b"target-" in command:
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                kilobytes += int(next(line for line in lines if line.startswith("Pss:")).split()[1])
+    return kilobytes / 1024
 
 
 def show(name: str, figure: Figure, note: str = "") -> None:
     """One row."""
+    together = f"  tap and target {figure.plugins_mb:4.0f} MB" if figure.plugins_mb else ""
     print(
-        f"  {name:44s} wall {figure.wall_s:6.2f} s  cpu {figure.cpu_s:6.2f} s  peak {figure.peak_mb:5.0f} MB  {note}",
+        f"  {name:44s} wall {figure.wall_s:6.2f} s  cpu {figure.cpu_s:6.2f} s  peak {figure.peak_mb:5.0f} MB{together}  {note}",
         flush=True,
     )
