@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from target_iceberg.load_plan import Column, StreamPlan
-from target_iceberg.records.columns import build
+from target_iceberg.records.columns import build, coerce
 from target_iceberg.records.decode import Decoder
 from target_iceberg.records.rejects import Budget
 from target_iceberg.records.rows import RowPath
+from target_iceberg.records.scalars import compact_json
 from target_iceberg.singer.batches import as_records
 from target_iceberg.types import arrow_schema, arrow_type
 
@@ -125,3 +126,16 @@ def test_every_lane_gives_the_same_table(case: tuple[tuple[Column, ...], list[di
             table.to_pylist(),
             by_record.table.to_pylist(),
         )
+
+
+def test_json_that_repeats_is_compacted_like_json_that_does_not() -> None:
+    column = Column(name="j", type="string", encoding="json")
+    few = ['{"a": 1, "b": [1, 2]}', None, '"x  y"', "[ ]"] * 1000
+    many = [f'{{"a": {i}}}' for i in range(4000)]
+    for texts in (few, many):
+        got = coerce(pa.array(texts), column)
+        assert not got.bad
+        assert got.array.to_pylist() == [None if t is None else compact_json(t) for t in texts]
+    got = coerce(pa.array([*few, "no json"]), column)
+    assert list(got.bad) == [4000]
+    assert got.array[0].as_py() == '{"a":1,"b":[1,2]}'

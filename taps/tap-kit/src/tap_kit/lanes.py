@@ -38,8 +38,8 @@ BATCH_CONFIG: dict[str, Any] = {
 }
 """JSON Schema of the setting `batch_config` of our taps; the SDK's own knows jsonl and parquet only."""
 
-BATCH_ROWS = 131_072
-BATCH_BYTES = 24 << 20
+BATCH_ROWS = 65_536
+BATCH_BYTES = 12 << 20
 _RECORD_CHUNK_ROWS = 8192
 
 
