@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from target_iceberg.glance import state_at_a_glance
+from target_iceberg.glance import is_new_at_a_glance, state_at_a_glance
 from target_iceberg.load_plan import Column, LakeCatalog, LoadPlan, StreamPlan
 from target_iceberg.table import bookmark as bookmarks
 from target_iceberg.table.bookmark import Bookmark
@@ -96,6 +96,29 @@ def test_a_lake_that_cannot_be_read_is_left_to_preflight(lake: Any, tmp_path: Pa
 def test_other_catalogs_are_left_to_preflight(tmp_path: Path) -> None:
     other = msgspec.structs.replace(plan(tmp_path), catalog=LakeCatalog(kind="pyiceberg", properties={"type": "rest"}))
     assert state_at_a_glance(other) is None
+
+
+def test_a_job_without_tables_is_new(lake: Any, tmp_path: Path) -> None:
+    assert is_new_at_a_glance(plan(tmp_path, stream(table="others")))
+    assert is_new_at_a_glance(plan(tmp_path / "nowhere"))
+    assert not is_new_at_a_glance(plan(tmp_path))
+    assert not is_new_at_a_glance(plan(tmp_path, stream(table="others", stream="second"), stream()))
+
+
+def test_a_job_that_a_killed_run_has_left_something_of_is_not_new(lake: Any, tmp_path: Path) -> None:
+    (tmp_path / "lake #1/warehouse/_dativo/t/j/run").mkdir(parents=True)
+    assert not is_new_at_a_glance(plan(tmp_path, stream(table="others")))
+
+
+@pytest.mark.parametrize(
+    "catalog",
+    [{"kind": "pyiceberg"}, {"properties": {"warehouse": "s3://bucket"}}],
+    ids=["another catalog", "another store"],
+)
+def test_what_a_glance_cannot_see_is_not_new(tmp_path: Path, catalog: dict[str, Any]) -> None:
+    made = plan(tmp_path)
+    made = msgspec.structs.replace(made, catalog=msgspec.structs.replace(made.catalog, **catalog))
+    assert not is_new_at_a_glance(made)
 
 
 def test_a_glance_loads_no_pyiceberg() -> None:

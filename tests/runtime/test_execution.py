@@ -35,7 +35,7 @@ def test_a_run_ends_with_the_targets_report_and_its_exit_code(project: Any) -> N
 
 def test_nothing_of_the_run_is_left_but_state(project: Any) -> None:
     project.run(project.job())
-    assert sorted(p.name for p in project.root.iterdir()) == [".dativo", "lake", "state"]
+    assert sorted(p.name for p in project.root.iterdir()) == [".dativo", "state"]
     run_id = reports(project.root)[0].run_id
     assert not [d for b in private_directory.bases(os.environ) for d in b.glob(f"dativo-*{run_id}*")]
 

@@ -81,13 +81,17 @@ class PreflightCheck:
 
     def _ask(self, plan: LoadPlan, root: Path, variables: Mapping[str, str]) -> dict[str, Any] | None:
         from target_iceberg.errors import TargetError
-        from target_iceberg.glance import LAKE_STATE, state_at_a_glance
+        from target_iceberg.glance import LAKE_STATE, is_new_at_a_glance, state_at_a_glance
 
         here = plan_here(plan, root=root, variables=variables)
         origin = self.fifo.with_name(STATE_ORIGIN)
         if (state := state_at_a_glance(here)) is not None:
             origin.write_text(json.dumps({"origin": "lake", "new": []}))
             return {"state": state}
+        if is_new_at_a_glance(here):
+            origin.write_text(json.dumps({"origin": "lake", "new": [s.stream for s in here.streams]}))
+            self.fifo.with_name(LAKE_STATE).write_text("{}")
+            return {"state": {}}
         from target_iceberg.lake import preflight
 
         try:

@@ -57,6 +57,23 @@ def state_at_a_glance(plan: LoadPlan) -> dict[str, Any] | None:
         return None  # whatever it is, preflight says it in the right words
 
 
+def is_new_at_a_glance(plan: LoadPlan) -> bool:
+    """Whether it is certain that no table of a job is there, nor anything that a killed run has left.
+
+    `lake.preflight` would then have nothing to say against the run.
+    """
+    if plan.catalog.kind != "embedded" or plan.catalog.path is None or "warehouse" in plan.catalog.properties:
+        return False
+    try:
+        directory = project_root() / expand(plan.catalog.path)
+        if _has_journal(plan, directory):
+            return False
+        database = directory / "catalog.db"
+        return not database.exists() or all(_pointer(plan, s, database) is None for s in plan.streams)
+    except (OSError, ValueError, sqlite3.Error, TargetError, LoadPlanError):
+        return False
+
+
 def holds_state(plan: LoadPlan, state: dict[str, Any]) -> bool:
     """Whether it is certain that the lake holds this state, and that no checkpoint goes with it."""
     found = _told() or state_at_a_glance(plan)
@@ -95,14 +112,20 @@ def _bookmark(plan: LoadPlan, stream: StreamPlan, database: Path) -> Bookmark | 
 
 def _metadata(plan: LoadPlan, stream: StreamPlan, database: Path) -> dict[str, Any] | None:
     """Current metadata of the table, as the catalog's pointer names it."""
+    pointer = _pointer(plan, stream, database)
+    if pointer is None:
+        return None
+    with open(pointer.removeprefix(_FILE), "rb") as file:  # noqa: PTH123  text of the catalog, spelled as it stands
+        metadata: dict[str, Any] = json.load(file)
+    return metadata
+
+
+def _pointer(plan: LoadPlan, stream: StreamPlan, database: Path) -> str | None:
+    """Where the catalog says that the table's metadata lies; None where it has no such table."""
     with contextlib.closing(sqlite3.connect(f"{_FILE}{quote(str(database))}?mode=ro", uri=True)) as connection:
         key = (plan.catalog.name, ".".join(stream.namespace), stream.table)
         row = connection.execute(_POINTER, key).fetchone()
-    if row is None:
-        return None
-    with open(row[0].removeprefix(_FILE), "rb") as file:  # noqa: PTH123  text of the catalog, spelled as it stands
-        metadata: dict[str, Any] = json.load(file)
-    return metadata
+    return None if row is None else str(row[0])
 
 
 def _is_as_planned(stream: StreamPlan, metadata: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ This file is both: the class that the tap uses, and the program, which needs no 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -19,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
-AHEAD_BYTES = 16 << 20
+AHEAD_BYTES = 48 << 20
 """So much of a result may wait in memory."""
 _BLOCK_BYTES = 256 << 10
 _CONNECT_TIMEOUT_S = 10
@@ -130,10 +131,10 @@ class Gate:
             self._is_awaited, self._passed, self._credit = False, False, self._ahead_bytes
             self._changed.notify_all()
 
-    def wait(self) -> None:
-        """Return when something may pass."""
+    def wait(self) -> bool:
+        """Return true, when something may pass."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_awaited or self._credit > 0)
+            return self._changed.wait_for(lambda: self._is_awaited or self._credit > 0)
 
     def count(self, n: int) -> None:
         """So many bytes pass."""
@@ -205,16 +206,40 @@ class Program:
         return made
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, gate: Gate | None) -> None:
-        block = memoryview(bytearray(_BLOCK_BYTES))
-        with contextlib.suppress(OSError):
-            while n := source.recv_into(block):
+        with contextlib.suppress(OSError), contextlib.closing(_mover(source, sink)) as moved:
+            next(moved)
+            while gate is None or gate.wait():
+                n = next(moved, 0)
+                if not n:
+                    break
                 if gate is not None:
-                    gate.wait()
                     gate.count(n)
-                sink.sendall(block[:n])
         for end in (source, sink):  # a protocol of questions and answers needs both ways
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+def _mover(source: socket.socket, sink: socket.socket) -> Generator[int, None, None]:
+    """Moves what has come with each step, and says how much; the first step does nothing, and after the last there is nothing."""
+    yield 0
+    if not hasattr(os, "splice"):
+        block = memoryview(bytearray(_BLOCK_BYTES))
+        while n := source.recv_into(block):
+            sink.sendall(block[:n])
+            yield n
+        return
+    out, into = os.pipe()  # through which bytes go from socket to socket without a copy
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, _BLOCK_BYTES)
+        while n := os.splice(source.fileno(), into, _BLOCK_BYTES):
+            left = n
+            while left:
+                left -= os.splice(out, sink.fileno(), left)
+            yield n
+    finally:
+        os.close(out)
+        os.close(into)
 
 
 if __name__ == "__main__":

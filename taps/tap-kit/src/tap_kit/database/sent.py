@@ -57,7 +57,8 @@ class SentKeys:
                 rows, key = rows.take(positions), key.take(positions)
         self._rows += rows.num_rows
         if key is not None and self.can_go_on:
-            self._parts.append(key)
+            # A copy: a column that a driver has handed over keeps its whole batch in memory.
+            self._parts.append(pa.concat_arrays([key, key.slice(0, 0)]))
             self._bytes += key.nbytes
         elif self._parts:
             self._parts.clear()
