@@ -176,23 +176,86 @@ def test_values_without_room_are_rejected_with_their_reason(shop: Shop) -> None:
     assert [(r["rule"]) for r in rejects] == ["orders.total.type"]
 
 
-def test_source_and_table_have_the_same_checksums(shop: Shop) -> None:
-    """Computed by the database, and by DuckDB over the Parquet files."""
-    shop.infer()
-    shop.run()
-    query = (
-        "SELECT count(*), sum(id), sum(total), sum(length(customer_email)), sum(extract(epoch FROM changed)) FROM {}"
+SHEET = {
+    # column: (PostgreSQL's type, MariaDB's type, canonical text in PostgreSQL, MariaDB, and DuckDB over the table's files)
+    "id": ("bigint PRIMARY KEY", "bigint PRIMARY KEY", "{c}", "{c}", "{c}"),
+    "note": ("text", "text", "{c}", "{c}", "{c}"),
+    "amount": ("numeric(12,2)", "decimal(12,2)", "{c}", "{c}", "{c}"),
+    "weight": ("float8", "double", "({c} * 8)::bigint", "CAST({c} * 8 AS SIGNED)", "({c} * 8)::BIGINT"),
+    "paid": ("boolean", "tinyint(1)", "{c}::int", "{c}", "{c}::INT"),
+    "day": ("date", "date", "{c}", "{c}", "{c}"),
+    "at": (
+        "timestamp", "datetime(6)", "(extract(epoch FROM {c}) * 1000000)::bigint",
+        "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {c})", "epoch_us({c})",
+    ),
+    "ref": ("uuid", "uuid", "{c}", "{c}", "{c}"),
+    "raw": ("bytea", "blob", "encode({c}, 'hex')", "LOWER(HEX({c}))", "lower(hex({c}))"),
+}  # fmt: skip
+SUMS = (
+    "sum(('x' || substr(md5(coalesce({t}::text, '-')), 1, 8))::bit(32)::bigint)::text",
+    "CAST(SUM(CONV(SUBSTR(MD5(COALESCE({t}, '-')), 1, 8), 16, 10)) AS DECIMAL(30))",
+    "sum(('0x' || substr(md5(coalesce(({t})::VARCHAR, '-')), 1, 8))::BIGINT)",
+)
+
+
+def checksums(database: int, table: str) -> str:
+    """A query for one sum per column."""
+    quote = ('"', "`", '"')[database]
+    each = [SUMS[database].format(t=t[2 + database].format(c=f"{quote}{c}{quote}")) for c, t in SHEET.items()]
+    return f"SELECT {', '.join(each)} FROM {table}"
+
+
+def in_the_lake(shop: Shop, kind: str) -> list[int]:
+    files = f"read_parquet('{shop.root}/lake/acme/warehouse/{kind}/sheet/data/**/*.parquet')"
+    return [int(v) for v in duckdb.execute(checksums(2, files)).fetchall()[0]]
+
+
+def job_of_sheet(shop: Shop, kind: str, table: str) -> None:
+    (shop.root / "jobs/acme/shop.yaml").write_text(
+        f"source_connector: {kind}\ntarget_connector: iceberg\n"
+        f"source: {{tables: [{{name: {table}, object: sheet}}], incremental: {{strategy: full_refresh}}}}\n"
     )
-    with dbapi.connect(shop.uri, autocommit=True) as connection, connection.cursor() as cursor:
+    shop.dativo("contract", "infer", "acme/shop")
+    contract = shop.root / f"assets/{kind}/v1.0/sheet.yaml"
+    contract.write_text(contract.read_text().replace("status: draft", "status: active"))
+    shop.run()
+
+
+def test_every_column_of_postgresql_has_the_same_checksum_in_the_lake(shop: Shop) -> None:
+    """Computed by the database, and by DuckDB over the Parquet files."""
+    columns = ", ".join(f'"{c}" {t[0]}' for c, t in SHEET.items())
+    shop.sql(
+        f"CREATE TABLE sheet ({columns})",
+        "INSERT INTO sheet SELECT i, E'naïve \n 🚀 \t' || i, CASE WHEN i % 7 > 0 THEN i / 8.0 END, -i * 0.125, i % 3 = 0, "
+        "date '2000-01-01' + i % 9000, timestamp '1969-01-01' + i * interval '77.000001 s', md5(i::text)::uuid, decode(md5(i::text), 'hex') "
+        "FROM generate_series(1, 20000) i",
+    )
+    job_of_sheet(shop, "postgres", "public.sheet")
+    assert in_the_lake(shop, "postgres") == [int(v) for v in shop.query(checksums(0, "sheet"))[0]]
+
+
+def test_every_column_of_mysql_has_the_same_checksum_in_the_lake(tmp_path: Path, mariadb_server: Any) -> None:
+    name, server = f"e{uuid.uuid4().hex[:16]}", mariadb_server
+    admin = pymysql.connect(
+        host=server.host, port=server.port, user=server.user, password=server.password, autocommit=True
+    )
+    columns = ", ".join(f"`{c}` {t[1]}" for c, t in SHEET.items())
+    with admin, admin.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        cursor.execute(f"USE {name}")
+        cursor.execute(f"CREATE TABLE sheet ({columns}) CHARACTER SET utf8mb4")
         cursor.execute(
-            query.format("orders")
-            .replace("SELECT ", "SELECT ")
-            .replace("extract(epoch FROM changed)", "extract(epoch FROM changed)::float8")
+            "INSERT INTO sheet SELECT seq, CONCAT('naïve \n 🚀 \t', seq), CASE WHEN seq % 7 > 0 THEN seq / 8 END, -seq * 0.125, seq % 3 = 0, "
+            "'2000-01-01' + INTERVAL (seq % 9000) DAY, '1969-01-01' + INTERVAL (seq * 77000001) MICROSECOND, "
+            "CONCAT('00000000-0000-4000-8000-', LPAD(HEX(seq), 12, '0')), UNHEX(MD5(seq)) FROM seq_1_to_20000"
         )
-        theirs = cursor.fetchall()[0]
-    files = f"read_parquet('{shop.root}/lake/acme/warehouse/postgres/orders/data/**/*.parquet')"
-    ours = duckdb.execute(query.format(files)).fetchall()[0]
-    assert [float(v) for v in theirs] == [float(v) for v in ours]
+        where = {"MYSQL_HOST": server.host, "MYSQL_PORT": str(server.port), "MYSQL_DATABASE": name}
+        who = {"MYSQL_USER": server.user, "MYSQL_PASSWORD": server.password}
+        shop = Shop(tmp_path, {**os.environ, **where, **who}, "")
+        job_of_sheet(shop, "mysql", f"{name}.sheet")
+        cursor.execute(checksums(1, "sheet"))
+        assert in_the_lake(shop, "mysql") == [int(v) for v in cursor.fetchall()[0]]
+        cursor.execute(f"DROP DATABASE {name}")
 
 
 def test_a_wrong_password_is_said_and_not_shown(shop: Shop) -> None:

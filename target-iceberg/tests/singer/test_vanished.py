@@ -177,6 +177,16 @@ def test_marked_rows_keep_columns_that_files_got_later(target: Any) -> None:
     assert found == {1: (None, True), 2: ("kept", True), 3: ("x", False)}
 
 
+@pytest.mark.parametrize("ranges", [EVERYTHING, [[0, 2**40]]])
+def test_keys_that_have_become_wider_are_compared_with_those_of_older_files(target: Any, ranges: Any) -> None:
+    plan(target, columns=(Column(name="id", type="int", required=True), COLUMNS[1]), hard_delete=True)
+    run(target, row(1), row(2))
+    plan(target, evolution="merge", hard_delete=True)
+    done = run(target, row(2**33), keys(target, 2, 2**33, ranges=ranges), state=2)
+    assert done.code == 0, done.stderr
+    assert sorted(content(target)) == [2, 2**33]
+
+
 def test_a_run_that_was_killed_goes_on_with_what_the_list_has_found(target: Any) -> None:
     plan(target, hard_delete=True)
     run(target, row(1), row(2), state={"at": 1})

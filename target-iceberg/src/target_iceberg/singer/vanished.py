@@ -152,10 +152,12 @@ class KeyListing:
             # Those of the table first: where a row was staged, too, the staged one is the later.
             if stage.loaded is not None:
                 n += self._stage(unlisted_rows(stage.loaded, plan.key, listed, ranges), stage.loaded.schema())
-            for f in staged:
-                there = Positions()
-                there.add(f.data_file, unlisted_positions(io, f.data_file, ids, listed, ranges))
-                n += self._stage(there, stage.schema)
+            found, data_files = Positions(), [f.data_file for f in staged]
+            for file, positions in zip(
+                data_files, unlisted_positions(io, data_files, ids, listed, ranges), strict=True
+            ):
+                found.add(file, positions)
+            n += self._stage(found, stage.schema)
         finally:
             if listed is not None:
                 listed.close()

@@ -13,7 +13,7 @@ from target_iceberg.table.parquet_columns import comparable, key_batches, key_sc
 from target_iceberg.table.positions import Positions, live_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import duckdb
     from pyiceberg.io import FileIO
@@ -99,13 +99,26 @@ class KeyIndex:
         positions: np.ndarray = self._query(sql, reader).column(0).to_numpy()
         return positions
 
-    def unmatched(self, file: DataFile) -> np.ndarray:
-        """Positions in a data file whose key is not among the keys, `(n,)` int64."""
+    def unmatched(self, files: Sequence[DataFile]) -> list[np.ndarray]:
+        """For each of some data files the positions whose key is not among the keys, `(n,)` int64 ascending."""
+        with opened_parquet(self._io, self._files[0].data_file.file_path) as parquet:
+            schema = key_schema(parquet, self._key_ids).append(pa.field("file", pa.int32()))
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for i, file in enumerate(files):
+                for batch in key_batches(self._io, file.file_path, self._key_ids, None):
+                    columns = [
+                        c.cast(f.type) for c, f in zip(batch.columns, schema, strict=False)
+                    ]  # of an older, narrower type
+                    number = pa.repeat(pa.scalar(i, pa.int32()), batch.num_rows)
+                    yield pa.record_batch([*columns, number], schema=schema)
+
         on = " AND ".join(f"batch.{n} = keys.{n}" for n in self._names)
-        sql = f"SELECT batch.ord FROM batch ANTI JOIN keys ON {on}"  # noqa: S608  names are ours
-        reader = key_batches(self._io, file.file_path, self._key_ids, None)
-        positions: np.ndarray = self._query(sql, reader).column(0).to_numpy()
-        return positions
+        sql = f"SELECT batch.file, batch.ord FROM batch ANTI JOIN keys ON {on} ORDER BY ALL"  # noqa: S608  names are ours
+        found = self._query(sql, pa.RecordBatchReader.from_batches(schema, batches()))
+        numbers, positions = (found.column(i).to_numpy() for i in range(2))
+        ends = np.searchsorted(numbers, np.arange(len(files)), side="right")
+        return np.split(positions, ends[:-1]) if len(files) else []
 
     def repeated(self, table: Table | None) -> Positions:
         """Staged rows whose key an earlier staged row has, or a live row of a table."""

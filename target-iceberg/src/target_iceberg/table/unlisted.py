@@ -58,25 +58,31 @@ def unlisted_rows(table: Table, key: tuple[str, ...], listed: KeyIndex | None, r
             "source",
         )
     ids = [schema.find_field(k).field_id for k in key]
-    for task in table.scan(row_filter=_filter(key[0], ranges)).plan_files():
-        found.add(
-            task.file, live_positions(table.io, task, [unlisted_positions(table.io, task.file, ids, listed, ranges)])
-        )
+    tasks = list(table.scan(row_filter=_filter(key[0], ranges)).plan_files())
+    positions = unlisted_positions(table.io, [t.file for t in tasks], ids, listed, ranges)
+    for task, unlisted in zip(tasks, positions, strict=True):
+        found.add(task.file, live_positions(table.io, task, [unlisted]))
     return found
 
 
 def unlisted_positions(
-    io: FileIO, file: DataFile, key_ids: list[int], listed: KeyIndex | None, ranges: Sequence[Range]
+    io: FileIO, files: Sequence[DataFile], key_ids: list[int], listed: KeyIndex | None, ranges: Sequence[Range]
+) -> list[np.ndarray]:
+    """Positions in each of some data files, `(n,)` int64; arguments as in `unlisted_rows`."""
+    found = [np.arange(f.record_count) for f in files] if listed is None else listed.unmatched(files)
+    if all(r == (None, None) for r in ranges):
+        return found
+    return [_inside(io, f, p, key_ids[:1], ranges) if len(p) else p for f, p in zip(files, found, strict=True)]
+
+
+def _inside(
+    io: FileIO, file: DataFile, positions: np.ndarray, key_ids: list[int], ranges: Sequence[Range]
 ) -> np.ndarray:
-    """Positions in a data file, `(n,)` int64; arguments as in `unlisted_rows`."""
-    positions = np.arange(file.record_count) if listed is None else listed.unmatched(file)
-    if all(r == (None, None) for r in ranges) or not len(positions):
-        return positions
     inside = np.zeros(file.record_count, dtype=bool)
-    for batch in key_batches(io, file.file_path, key_ids[:1], None):
-        keys, at = batch.column(0), batch.column(1).to_numpy()
-        inside[at] = _in_ranges(keys, ranges).to_numpy(zero_copy_only=False)
-    return positions[inside[positions]]
+    for batch in key_batches(io, file.file_path, key_ids, None):
+        inside[batch.column(1).to_numpy()] = _in_ranges(batch.column(0), ranges).to_numpy(zero_copy_only=False)
+    kept: np.ndarray = positions[inside[positions]]
+    return kept
 
 
 def rows_at(io: FileIO, schema: Schema, path: str, positions: np.ndarray) -> Iterator[pa.Table]:
