@@ -288,7 +288,7 @@ def test_rows_that_are_gone_are_found_by_their_keys(shop: Shop, hard: bool, lane
 
     def gone() -> list[int]:
         rows = {r["id"]: r for r in shop.rows("postgres.orders")}
-        marked = {i for i, r in rows.items() if r.get("_sdc_deleted_at") is not None}
+        marked = {i for i, r in rows.items() if r.get("_sdc_deleted_at") is not None and i <= 5000}
         assert all(rows[i]["customer_email"] == f"a{i}@b.example" for i in marked)
         return sorted({*range(1, 5001)} - rows.keys() | marked)
 

@@ -83,24 +83,28 @@ class Relay:
 
     def paced(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Batches that are made of what the server sends; it sends while one is waited for, and a little beyond."""
-        iterator = iter(batches)
+        process, iterator = self._process, iter(batches)
+        assert process
+        assert process.stdout
         try:
             while True:
-                self._tell(_AWAITED)
+                _tell(process, _AWAITED)
                 batch = next(iterator, None)
-                self._tell(_TAKEN)
+                _tell(process, _TAKEN)
                 if batch is None:
                     return
                 yield batch
         finally:
-            self._tell(_DROP)
+            if process is self._process:  # else it was ended, and another one is none of ours
+                _tell(process, _DROP)
+                process.stdout.readline()  # it is done, so that it cannot mean the next connection
 
-    def _tell(self, what: bytes) -> None:
-        assert self._process
-        assert self._process.stdin
-        with contextlib.suppress(BrokenPipeError):  # it is gone, and its connections with it
-            self._process.stdin.write(what)
-            self._process.stdin.flush()
+
+def _tell(process: subprocess.Popen[bytes], what: bytes) -> None:
+    assert process.stdin
+    with contextlib.suppress(BrokenPipeError):  # it is gone, and its connections with it
+        process.stdin.write(what)
+        process.stdin.flush()
 
 
 class Gate:
@@ -171,6 +175,8 @@ class Program:
                 self._gate.close()
             else:
                 self._drop()
+                sys.stdout.write("dropped\n")
+                sys.stdout.flush()
 
     def _drop(self) -> None:
         for each in self._sockets:
