@@ -42,13 +42,10 @@ def state_at_a_glance(plan: LoadPlan) -> dict[str, Any] | None:
     Certain means, for every stream: the table's schema is the plan's, the bookmark's snapshot is the current one, and
     the bookmark belongs to this source. `lake.preflight` would then answer the same state and no changes.
     """
-    if plan.catalog.kind != "embedded" or plan.catalog.path is None:
-        return None
     try:
-        directory = project_root() / expand(plan.catalog.path)
-        if _has_journal(plan, directory):
+        database = _catalog(plan)
+        if database is None:
             return None
-        database = directory / "catalog.db"
         held: dict[str, Bookmark | None] = {s.stream: _bookmark(plan, s, database) for s in plan.streams}
         if any(b is None for b in held.values()):
             return None
@@ -62,13 +59,12 @@ def is_new_at_a_glance(plan: LoadPlan) -> bool:
 
     `lake.preflight` would then have nothing to say against the run.
     """
-    if plan.catalog.kind != "embedded" or plan.catalog.path is None or "warehouse" in plan.catalog.properties:
+    if "warehouse" in plan.catalog.properties:
         return False
     try:
-        directory = project_root() / expand(plan.catalog.path)
-        if _has_journal(plan, directory):
+        database = _catalog(plan)
+        if database is None:
             return False
-        database = directory / "catalog.db"
         return not database.exists() or all(_pointer(plan, s, database) is None for s in plan.streams)
     except (OSError, ValueError, sqlite3.Error, TargetError, LoadPlanError):
         return False
@@ -90,6 +86,14 @@ def _told() -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return state if isinstance(state, dict) else None
+
+
+def _catalog(plan: LoadPlan) -> Path | None:
+    """Where the catalog's file lies, of a lake that a glance can judge: an embedded one in which no killed run has left anything."""
+    if plan.catalog.kind != "embedded" or plan.catalog.path is None:
+        return None
+    directory = project_root() / expand(plan.catalog.path)
+    return None if _has_journal(plan, directory) else directory / "catalog.db"
 
 
 def _has_journal(plan: LoadPlan, directory: Path) -> bool:

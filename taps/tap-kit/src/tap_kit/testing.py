@@ -130,19 +130,23 @@ def run_tap(
         if message["encoding"] != singer_arrow.ENCODING:
             raise AssertionError(message)
         for uri in message["manifest"]:
-            with singer_arrow.open_batch(uri) as reader:
-                output.batched += [in_utc(row) for row in reader.read_all().to_pylist()]
-            singer_arrow.remove(uri)
+            output.batched += map(in_utc, _taken(uri))
     keys: list[dict[str, Any]] = []
     for message in output.of("DATIVO_KEYS"):
         keys = [] if message["begin"] else keys
         for uri in message["manifest"]:
-            with singer_arrow.open_batch(uri) as reader:
-                keys += reader.read_all().to_pylist()
-            singer_arrow.remove(uri)
+            keys += _taken(uri)
         if message["ranges"] is not None:
             output.listed.append((message["ranges"], keys))
     return output
+
+
+def _taken(uri: str) -> list[dict[str, Any]]:
+    """The rows of a batch file, which is removed as a target does."""
+    with singer_arrow.open_batch(uri) as reader:
+        rows: list[dict[str, Any]] = reader.read_all().to_pylist()
+    singer_arrow.remove(uri)
+    return rows
 
 
 _SUITE = """
