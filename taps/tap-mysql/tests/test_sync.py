@@ -258,6 +258,38 @@ def test_a_connection_that_ends_is_made_again_and_no_row_comes_twice(
     assert ids(output) == list(range(1, 1001))
 
 
+@pytest.mark.parametrize("odd", ["0000-00-00", "2024-00-10", "2023-02-31", "0000-01-01"])
+@pytest.mark.parametrize("kind", ["date", "datetime(3)"])
+def test_a_load_looks_for_odd_dates_only_from_the_first_one_on(
+    database: Any, sync: Sync, lane: str, odd: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tap_mysql.client._BATCH_ROWS", 50)
+    database.run(
+        "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'",
+        f"CREATE TABLE orders (id int PRIMARY KEY, day {kind}, changed date)",
+        "INSERT INTO orders SELECT seq, '2024-01-01', '2024-01-01' + INTERVAL seq DAY FROM seq_1_to_1000",
+        f"UPDATE orders SET day = '{odd}' WHERE id IN (666, 900)",
+    )
+    batches, asked = Client.batches, []
+
+    def noted(self: Client, sql: str) -> Iterator[Any]:
+        asked.append("LAST_DAY" in sql)
+        yield from batches(self, sql)
+
+    monkeypatch.setattr(Client, "batches", noted)
+    first = sync(database.config(table(), chunk_rows=300), lane=lane)
+    assert ids(first) == list(range(1, 1001))
+    assert asked == [False, True]
+    told = {r["id"]: str(r["day"])[:10] for r in first.rows if r["id"] in (666, 900)}
+    assert told == {666: odd, 900: odd}
+
+    asked.clear()
+    again = {"bookmarks": {"orders": {"odd_values": True}}}
+    assert ids(sync(database.config(table()), state=again, lane=lane)) == list(range(1, 1001))
+    assert asked == [True]
+    assert first.state["bookmarks"]["orders"]["odd_values"]
+
+
 def test_a_server_that_is_killed_in_the_middle_of_a_result_is_waited_for(
     own_mariadb: Any, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import re
 from contextlib import closing, contextmanager
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pymysql
 import pymysql.cursors
 
-from tap_kit.errors import TapError, TransientError
+from tap_kit.errors import OddValueError, TapError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,9 @@ _SETUP = (
 )
 _TRANSIENT = {1040, 1041, 1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1205, 1213, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 3024}  # fmt: skip
 """Numbers of errors: too many connections, shutdown, broken connection, lock wait, deadlock, read only, server gone."""
+_FIRST_DAY = pa.scalar(dt.datetime(1, 1, 1), pa.timestamp("us"))  # noqa: DTZ001  as the server has it, without a zone
+_NO_VALUE = "Could not retrieve"
+"""So begins what the driver says of a value that does not fit its column."""
 _NO_ENTRY = {1045, 1698, 1130}
 _NOT_ALLOWED = {1142, 1143, 1044, 1370}
 _NO_DATABASE = 1049
@@ -86,7 +91,9 @@ class Client:
 
     def _by_connectorx(self, sql: str) -> Iterator[pa.RecordBatch]:
         with self._translated():
-            yield from self._relay.paced(self._reader(sql, self._relay.address()))
+            for batch in self._relay.paced(self._reader(sql, self._relay.address())):
+                _check_years(batch)
+                yield batch
 
     def _reader(self, sql: str, server: Server) -> pa.RecordBatchReader:
         os.environ.setdefault("RUST_LOG", "off")  # its errors are told by us
@@ -136,6 +143,15 @@ class Client:
             if type(e).__name__ == "PanicException":  # connectorx's, of a class that no module exports
                 raise _of_panic(str(e), self._settings) from e
             raise
+
+
+def _check_years(batch: pa.RecordBatch) -> None:
+    """The calendar's first year is 1; MySQL has a year 0, too."""
+    for column in batch.columns:
+        if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
+            first = pc.min(column)
+            if first.is_valid and pc.less(pc.cast(first, pa.timestamp("us")), _FIRST_DAY).as_py():
+                raise OddValueError("a date of the year 0000")
 
 
 def _arguments(settings: Settings) -> dict[str, Any]:
@@ -194,7 +210,8 @@ def _of_panic(said: str, settings: Settings) -> TapError:
     where, text = f"MySQL {settings.where}", _without_secrets(said, settings)
     if "IO error" in said or "DriverError" in said or any(w in said.lower() for w in _BROKEN):
         return TransientError(f"{where}: does not answer as it should: {text}")
-    return TapError(f"{where}: cannot read it: {text}; give the column another type with CAST in a query")
+    kind = OddValueError if said.startswith(_NO_VALUE) else TapError
+    return kind(f"{where}: cannot read it: {text}; give the column another type with CAST in a query")
 
 
 def _number(e: BaseException) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from tap_mysql import discovery, types
@@ -29,6 +30,7 @@ class MySql:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._relay = Relay(settings.server)
+        self._is_binary_protocol = settings.ssl_mode == "disabled"
         self.where = f"MySQL {settings.where}"
 
     @contextmanager
@@ -106,4 +108,6 @@ class MySql:
 
     def select(self, column: SourceColumn, word: str) -> Selected:
         """How a column is read so that it arrives as a type."""
-        return types.select(cast("types.MyColumn", column), word)
+        selected = types.select(cast("types.MyColumn", column), word)
+        # PyMySQL does not tell odd values; it makes texts of them.
+        return selected if self._is_binary_protocol else replace(selected, bare=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tap_kit.database.tap import DatabaseTap
@@ -27,4 +29,8 @@ class TapMySQL(DatabaseTap):
         return MySql(settings), reading
 
 
-main = TapMySQL.main
+def main() -> None:
+    """Entry point. What connectorx prints about its own errors, with values of rows, goes nowhere: the tap tells them itself."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    TapMySQL.main()

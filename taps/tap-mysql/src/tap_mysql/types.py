@@ -159,4 +159,4 @@ def select(column: MyColumn, word: str) -> Selected:
         return Selected(column.name, word, (value,), False)
     guard = kind.guard.format(c=c)
     odd = f"CASE WHEN {c} IS NOT NULL AND NOT {guard} THEN {kind.text.format(c=c)} END"
-    return Selected(column.name, word, (f"CASE WHEN {guard} THEN {value} END", odd), False)
+    return Selected(column.name, word, (f"CASE WHEN {guard} THEN {value} END", odd), False, bare=value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -43,6 +44,7 @@ class Reader:
         nulled: Container[str] = (),
     ) -> None:
         self._columns, self._absent, self._nulled = columns, absent, nulled
+        self._key_expressions = keys
         expressions = [e for c in columns for e in c.expressions]
         self._keys = []
         for key in keys:
@@ -50,6 +52,11 @@ class Reader:
                 expressions.append(key)
             self._keys.append(expressions.index(key))
         self.select = ", ".join(f"{e} AS c{i}" for i, e in enumerate(expressions or ["1"]))
+
+    def bare(self) -> Reader:
+        """One that leaves odd values to the driver, where the columns say how."""
+        columns = [c if c.bare is None else replace(c, expressions=(c.bare,)) for c in self._columns]
+        return Reader(columns, self._absent, self._key_expressions, self._nulled)
 
     def read(self, session: Session, source: str) -> Iterator[Rows]:
         """Rows as they come.
@@ -60,7 +67,8 @@ class Reader:
 
         Raises:
             TransientError: the server goes away.
-            TapError: it refuses.
+            OddValueError: a value has no room in its column.
+            TapError: the server refuses.
         """
         for batch in session.batches(f"SELECT {self.select} {source}"):
             if batch.num_rows:

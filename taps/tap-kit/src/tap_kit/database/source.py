@@ -77,6 +77,8 @@ class Selected:
     """The value is a text of which a typed one has to be made."""
     sift: Callable[[pa.Array], Sifted] | None = None
     """Takes out the values that the type has no room for, where they can be told by what comes."""
+    bare: str | None = None
+    """The value alone, where telling the odd ones apart costs the server time: at those the driver raises OddValueError."""
 
 
 class Sifted(NamedTuple):
@@ -99,7 +101,7 @@ class Session(Protocol):
         """
 
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Rows of a large query as they come; errors as in `rows`."""
+        """Rows of a large query as they come; errors as in `rows`, and OddValueError."""
 
 
 class Database(Protocol):

@@ -17,7 +17,7 @@ from tap_kit.database.merged import merged
 from tap_kit.database.ranges import Part
 from tap_kit.database.rows import Reader
 from tap_kit.database.sent import SentKeys
-from tap_kit.errors import TapError, TransientError
+from tap_kit.errors import OddValueError, TapError, TransientError
 from tap_kit.lanes import arrow_root
 from tap_kit.origin import state_origin
 from tap_kit.retry import Patience
@@ -37,6 +37,8 @@ DELETED_AT = "_sdc_deleted_at"
 _DELETED_AT_SCHEMA = {"type": ["string", "null"], "format": "date-time", TYPE_KEYWORD: "timestamptz"}
 FULL_LOAD = "full_load"
 """Key of a bookmark while a load goes on: {"upper": cursor or null, "after": key}."""
+ODD_VALUES = "odd_values"
+"""Key of a bookmark: the table has values that `Selected.bare` cannot carry. It stays, so that the next load is one statement."""
 
 
 class TableStream(LaneStream):
@@ -105,6 +107,10 @@ class TableStream(LaneStream):
                     with self._database.session() as session:
                         self._extract(session, lane)
                     break
+                except OddValueError:
+                    if ODD_VALUES in self.stream_state:
+                        raise
+                    self.stream_state[ODD_VALUES] = True
                 except TransientError as e:
                     if self.sent > sent:
                         patience.renew()
@@ -215,7 +221,8 @@ class TableStream(LaneStream):
         where = " AND ".join(f"({c})" for c in conditions if c)
         order = ", ".join(self._database.quote(c.name) for c in keys)
         since = 0
-        for rows in self._rows(session, where, f" ORDER BY {order}"):
+        reader = self._reader if ODD_VALUES in self.stream_state else self._reader.bare()
+        for rows in self._rows(session, where, f" ORDER BY {order}", reader):
             lane.write(rows.table, rows.misfits)
             self.sent += rows.table.num_rows
             since += rows.table.num_rows
@@ -257,10 +264,10 @@ class TableStream(LaneStream):
                 merged([self._rows(s, share) for s, share in zip((session, *others), shares, strict=True)])
             )
 
-    def _rows(self, session: Session, where: str, order: str = "") -> Iterator[Rows]:
+    def _rows(self, session: Session, where: str, order: str = "", reader: Reader | None = None) -> Iterator[Rows]:
         condition = f" WHERE {where}" if where else ""
         limit = "" if self.ABORT_AT_RECORD_COUNT is None else f" LIMIT {self.ABORT_AT_RECORD_COUNT}"
-        return self._reader.read(session, f"FROM {self.described.relation}{condition}{order}{limit}")
+        return (reader or self._reader).read(session, f"FROM {self.described.relation}{condition}{order}{limit}")
 
     @cached_property
     def _reader(self) -> Reader:
