@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-AHEAD_BYTES = 48 << 20
+AHEAD_BYTES = 8 << 20
 """So much of a result may wait in memory."""
 _BLOCK_BYTES = 256 << 10
 _CONNECT_TIMEOUT_S = 10
