@@ -206,6 +206,7 @@ class Execution:
     def _child_environment(self, environment: dict[str, str], run_id: str, directory: Path) -> dict[str, str]:
         level = self._options.log_level
         return {
+            "OPENBLAS_NUM_THREADS": "1",  # nobody multiplies matrices, and its idle threads spin
             **environment,
             "DATIVO_RUN_ID": run_id,
             "DATIVO_PROJECT_ROOT": str(self._options.root),

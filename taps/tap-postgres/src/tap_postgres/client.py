@@ -28,7 +28,7 @@ _BROKEN = (
 )  # fmt: skip
 _PERMANENT = ("password", "does not exist", "no pg_hba.conf entry", "certificate", "does not support ssl", "root.crt")
 """Words of errors without a SQLSTATE that do not go away by themselves."""
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 8 << 20
 _LEAST_SECRET = 4
 """Shorter ones would be found in every message."""
 _SESSION = {
