@@ -83,6 +83,7 @@ class Postgres:
     """The generated table in PostgreSQL."""
 
     kind, schema, updated, port_variable = "postgres", "public", "timestamp", "PGPORT"
+    deletion = "DELETE FROM orders WHERE id % 7 = 0"
 
     def __init__(self) -> None:
         import postgres as module
@@ -120,6 +121,7 @@ class MariaDb:
     """The generated table in MariaDB."""
 
     kind, schema, updated, port_variable = "mysql", "bench", "timestamp_ntz", "MYSQL_PORT"
+    deletion = "DELETE FROM bench.orders WHERE id % 7 = 0"
 
     def __init__(self) -> None:
         import mariadb as module

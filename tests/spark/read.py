@@ -9,8 +9,18 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 PACKAGES = "org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.11.0,org.apache.iceberg:iceberg-aws-bundle:1.11.0,org.xerial:sqlite-jdbc:3.50.3.0"
-QUERY = """SELECT id, status, CAST(amount AS STRING), date_format(at, 'yyyy-MM-dd HH:mm:ss.SSSSSS'), o.k, note
-FROM {}.default.{} ORDER BY id"""
+
+
+def embedded(name: str, directory: Path) -> dict[str, str]:
+    """Settings of a catalog in a file of SQLite's."""
+    at = f"spark.sql.catalog.{name}"
+    return {
+        at: "org.apache.iceberg.spark.SparkCatalog",
+        f"{at}.type": "jdbc",
+        f"{at}.uri": f"jdbc:sqlite:{directory}/catalog.db",
+        f"{at}.warehouse": f"file://{directory}/warehouse",
+        f"{at}.jdbc.schema-version": "V1",
+    }
 
 
 def main() -> None:
@@ -22,11 +32,9 @@ def main() -> None:
         "spark.ui.enabled": "false",
         "spark.jars.packages": PACKAGES,
         "spark.sql.session.timeZone": "UTC",
-        "spark.sql.catalog.lake": "org.apache.iceberg.spark.SparkCatalog",
-        "spark.sql.catalog.lake.type": "jdbc",
-        "spark.sql.catalog.lake.uri": f"jdbc:sqlite:{directory}/catalog.db",
-        "spark.sql.catalog.lake.warehouse": f"file://{directory}/warehouse",
-        "spark.sql.catalog.lake.jdbc.schema-version": "V1",
+        **embedded("lake", directory),
+        **embedded("postgres", directory / "postgres/lake/bench"),
+        **embedded("mysql", directory / "mysql/lake/bench"),
         "spark.sql.catalog.nessie": "org.apache.iceberg.spark.SparkCatalog",
         "spark.sql.catalog.nessie.type": "rest",
         "spark.sql.catalog.nessie.uri": f"{servers['nessie']}/iceberg/{servers['branch']}",
@@ -44,8 +52,9 @@ def main() -> None:
     spark.sparkContext.setLogLevel("ERROR")
     different = []
     for catalog, tables in expected.items():
-        for table, rows in tables.items():
-            found = [list(r) for r in spark.sql(QUERY.format(catalog, table)).collect()]
+        for table, wanted in tables.items():
+            rows = wanted["rows"]
+            found = [list(r) for r in spark.sql(wanted["query"].format(f"{catalog}.{table}")).collect()]
             said = "the same" if found == rows else "DIFFERENT"
             print(f"{catalog} {table}: {len(found)} rows in Spark, {len(rows)} in PyIceberg: {said}")
             if found != rows or not rows:

@@ -1,5 +1,5 @@
-"""Tables of every kind that a run can leave, in a SQL catalog and on Nessie, and the rows that PyIceberg sees in them, for Spark
-to compare.
+"""Tables of every kind that a run can leave, in a SQL catalog and on Nessie, and what runs of jobs made of databases whose rows
+were changed and deleted; with the rows that PyIceberg sees in them, for Spark to compare.
 
 Usage: tables.py DIRECTORY
 """
@@ -7,6 +7,7 @@ Usage: tables.py DIRECTORY
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from target_iceberg.load_plan import LakeCatalog, LoadPlan, StreamPlan
 from target_iceberg.table.lake_catalog import nessie_catalog
 from target_iceberg.types import column_from_json_schema
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "services"))
+sys.path[:0] = [str(Path(__file__).parents[1] / "services"), str(Path(__file__).parents[2] / "benchmarks")]
+import database_cases
 import servers
 
 if TYPE_CHECKING:
@@ -43,6 +45,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "by_status": {"partition_by": ["status", "day(at)"]},
     "sorted": {"sort_by": ["status desc", "id"]},
 }
+
+
+QUERY = """SELECT id, status, CAST(amount AS STRING), date_format(at, 'yyyy-MM-dd HH:mm:ss.SSSSSS'), o.k, note
+FROM {} ORDER BY id"""
+DATABASES = {"postgres": database_cases.Postgres, "mysql": database_cases.MariaDb}
+OF_DATABASES = """SELECT id, customer_id, status, note, CAST(amount AS STRING), weight, paid, CAST(order_date AS STRING),
+date_format(updated_at, 'yyyy-MM-dd HH:mm:ss.SSSSSS'), ref, attrs, coupon FROM {} ORDER BY id"""
 
 
 def records(stream: str, ids: range, status: str, **more: Any) -> list[dict[str, Any]]:
@@ -129,12 +138,43 @@ class OnNessie:
         )  # fmt: skip
 
 
-def seen(catalog: Catalog) -> dict[str, list[Any]]:
-    """Rows of every table as Spark is to see them."""
+def of_database(directory: Path, kind: str) -> dict[str, Any]:
+    """What a first load, a run after changes and a run after deletions have left of a table."""
+    root = directory / kind
+    database = DATABASES[kind]()
+    try:
+        database.fill(20_000)
+        run = database_cases.project(
+            root, database, "strategy: updated_at, cursor_field: updated_at", "  detect_deletes: keys\ntarget: {hard_delete: true}\n"
+        )  # fmt: skip
+        changes = [lambda: None, lambda: database.change(10), lambda: database.run(database.deletion)]
+        for change in changes:
+            change()
+            subprocess.run(run, check=True, cwd=root, env={**os.environ, **database.environment}, stderr=subprocess.DEVNULL)
+    finally:
+        database.stop()
+    uri, warehouse = f"sqlite:///{root}/lake/bench/catalog.db", f"file://{root}/lake/bench/warehouse"
+    table = SqlCatalog(kind, uri=uri, warehouse=warehouse).load_table(f"{kind}.orders")
+    if not table.inspect.delete_files().num_rows:
+        raise AssertionError("no run has left a file of deletes")
+    rows = sorted(
+        [
+            r["id"], r["customer_id"], r["status"], r["note"], str(r["amount"]), r["weight"], r["paid"], str(r["order_date"]),
+            r["updated_at"].strftime("%Y-%m-%d %H:%M:%S.%f"), r["ref"], r["attrs"], r["coupon"],
+        ]
+        for r in table.scan().to_arrow().to_pylist()
+    )  # fmt: skip
+    if len(rows) != 20_000 - 20_000 // 7:
+        raise AssertionError(f"{kind}: {len(rows)} rows are left")
+    return {f"{kind}.orders": {"query": OF_DATABASES, "rows": rows}}
+
+
+def seen(catalog: Catalog) -> dict[str, Any]:
+    """Rows of every table as Spark is to see them, and how it is to ask."""
     found = {}
     for name in KINDS:
         rows = catalog.load_table(f"default.{name}").scan().to_arrow().to_pylist()
-        found[name] = sorted(
+        shown = sorted(
             [
                 r["id"],
                 r["status"],
@@ -145,6 +185,7 @@ def seen(catalog: Catalog) -> dict[str, list[Any]]:
             ]
             for r in rows
         )
+        found[f"default.{name}"] = {"query": QUERY, "rows": shown}
     return found
 
 
@@ -165,7 +206,8 @@ def main() -> None:
             nessie.load(name, properties, rows, **settings)
     sql = SqlCatalog("lake", uri=f"sqlite:///{directory}/catalog.db", warehouse=f"file://{directory}/warehouse")
     where = {"branch": nessie.settings.branch, **msgspec.to_builtins(nessie.servers)}
-    expected = {"lake": seen(sql), "nessie": seen(nessie_catalog(nessie.settings)), "servers": where}
+    expected: dict[str, Any] = {kind: of_database(directory, kind) for kind in DATABASES}
+    expected |= {"lake": seen(sql), "nessie": seen(nessie_catalog(nessie.settings)), "servers": where}
     (directory / "expected.json").write_text(json.dumps(expected))
 
 
