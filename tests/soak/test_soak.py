@@ -1,7 +1,7 @@
 """Rows are inserted, changed and deleted while jobs load them and are killed at random: in the end the lake is the source.
 
-SECONDS_OF_SOAK says for how long (60); `make soak` says 20 minutes. One job reads by a cursor, with a lookback for transactions that commit
-late and a comparison of keys, and one follows the log.
+SECONDS_OF_SOAK says for how long (60); `make soak` says 20 minutes. A job for PostgreSQL and one for MySQL read by a cursor, with a
+lookback for transactions that commit late and a comparison of keys, and one follows PostgreSQL's log.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import pymysql
 import pytest
 from adbc_driver_postgresql import dbapi
 
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.smoke
 DURATION_S = float(os.environ.get("SECONDS_OF_SOAK") or 60)
 CURSOR = """\
-source_connector: postgres
+source_connector: KIND
 target_connector: iceberg
 source:
-  tables: [{name: public.orders, object: orders}]
+  tables: [{name: SCHEMA.TABLE, object: TABLE}]
   incremental: {cursor_field: changed, lookback_seconds: 30}
   detect_deletes: keys
   engine: {options: {chunk_rows: 2000}}
@@ -46,32 +47,55 @@ source:
   engine: {options: {chunk_rows: 2000}}
 target: {hard_delete: true}
 """
-TABLES = ("orders", "accounts")
 
 
 class Source:
-    """Two tables, and connections that write to them."""
+    """Some tables, and connections that write to them."""
 
-    def __init__(self, uri: str, seed: int) -> None:
-        self.uri = uri
+    kind = "postgres"
+    jobs: ClassVar[dict[str, str]] = {
+        "orders": CURSOR.replace("KIND", kind).replace("SCHEMA", "public").replace("TABLE", "orders"),
+        "accounts": LOG,
+    }
+    """By the tables that they load."""
+    now, some_numbers = "clock_timestamp()", "generate_series(1, 5000) AS s (i)"
+    on_conflict = (
+        "ON CONFLICT (id) DO UPDATE SET note = excluded.note, total = excluded.total, changed = excluded.changed"
+    )
+    columns = "id bigint PRIMARY KEY, note text, total numeric(12,2), changed timestamptz NOT NULL"
+    analyze = "ANALYZE"
+
+    def __init__(self, server: Any, database: str, seed: int) -> None:
+        self.server, self.database = server, database
         self._stop, self._seed = threading.Event(), seed
         self._threads: list[threading.Thread] = []
         self.statements = 0
-        for table in TABLES:
+        for table in self.jobs:
             self.run(
-                f"CREATE TABLE {table} (id bigint PRIMARY KEY, note text, total numeric(12,2), changed timestamptz NOT NULL)",
-                f"INSERT INTO {table} SELECT i, 'first', i, clock_timestamp() FROM generate_series(1, 5000) i",
-                f"CREATE INDEX ON {table} (changed)",
-                f"ANALYZE {table}",
+                f"CREATE TABLE {table} ({self.columns})",
+                f"INSERT INTO {table} SELECT i, 'first', i, {self.now} FROM {self.some_numbers}",
+                f"CREATE INDEX {table}_changed ON {table} (changed)",
+                f"{self.analyze} {table}",
             )
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a job that reads it."""
+        server = self.server
+        where = {"PGHOST": server.host, "PGPORT": str(server.port), "PGDATABASE": self.database}
+        return {**where, "PGUSER": server.user, "PGPASSWORD": server.password}
+
+    def connect(self) -> Any:
+        """A connection by DB-API that commits each statement."""
+        return dbapi.connect(self.server.uri.rpartition("/")[0] + f"/{self.database}", autocommit=True)
+
     def run(self, *statements: str) -> None:
-        with dbapi.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
+        with self.connect() as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with dbapi.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
+        with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(query)
             return list(cursor.fetchall())
 
@@ -89,33 +113,59 @@ class Source:
 
     def _write(self, seed: int) -> None:
         choice = random.Random(seed)
-        with dbapi.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
+        with self.connect() as connection, connection.cursor() as cursor:
             while not self._stop.wait(0.01):
-                for table in TABLES:
+                for table in self.jobs:
                     row = choice.randrange(1, 8000)
                     kind = choice.choice(("insert", "update", "delete"))
-                    cursor.execute(_statement(kind, table, row, choice.randrange(10**6)))
+                    cursor.execute(self._statement(kind, table, row, choice.randrange(10**6)))
                     self.statements += 1
 
+    def _statement(self, kind: str, table: str, row: int, value: int) -> str:
+        if kind == "insert":
+            return f"INSERT INTO {table} VALUES ({row}, 'new {value}', {value}, {self.now}) {self.on_conflict}"
+        if kind == "update":
+            return f"UPDATE {table} SET total = {value}, changed = {self.now} WHERE id BETWEEN {row} AND {row + 5}"
+        return f"DELETE FROM {table} WHERE id BETWEEN {row} AND {row + 2}"
 
-def _statement(kind: str, table: str, row: int, value: int) -> str:
-    if kind == "insert":
-        return (
-            f"INSERT INTO {table} VALUES ({row}, 'new {value}', {value}, clock_timestamp()) ON CONFLICT (id) DO UPDATE SET note = "
-            f"excluded.note, total = excluded.total, changed = excluded.changed"
-        )
-    if kind == "update":
-        return f"UPDATE {table} SET total = {value}, changed = clock_timestamp() WHERE id BETWEEN {row} AND {row + 5}"
-    return f"DELETE FROM {table} WHERE id BETWEEN {row} AND {row + 2}"
+
+class MySqlSource(Source):
+    """The same in MariaDB, for a job that reads by a cursor."""
+
+    kind = "mysql"
+    jobs: ClassVar[dict[str, str]] = {
+        "payments": CURSOR.replace("KIND", kind).replace("SCHEMA.TABLE", "payments").replace("TABLE", "payments")
+    }
+    now, some_numbers = "SYSDATE(6)", "(SELECT seq AS i FROM seq_1_to_5000) AS s"
+    on_conflict = "ON DUPLICATE KEY UPDATE note = VALUES(note), total = VALUES(total), changed = VALUES(changed)"
+    columns = "id bigint PRIMARY KEY, note text, total decimal(12,2), changed datetime(6) NOT NULL"
+    analyze = "ANALYZE TABLE"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a job that reads it."""
+        server = self.server
+        where = {"MYSQL_HOST": server.host, "MYSQL_PORT": str(server.port), "MYSQL_DATABASE": self.database}
+        return {**where, "MYSQL_USER": server.user, "MYSQL_PASSWORD": server.password}
+
+    def connect(self) -> Any:
+        """A connection by DB-API that commits each statement."""
+        server = self.server
+        who = {"user": server.user, "password": server.password, "database": self.database}
+        return pymysql.connect(host=server.host, port=server.port, autocommit=True, **who)
 
 
 @pytest.fixture
-def source(postgres_server: Any) -> Iterator[Source]:
+def seed() -> int:
+    return int(os.environ.get("SEED") or random.randrange(10**6))
+
+
+@pytest.fixture
+def source(postgres_server: Any, seed: int) -> Iterator[Source]:
     name = f"soak{uuid.uuid4().hex[:12]}"
-    seed = int(os.environ.get("SEED") or random.randrange(10**6))
     with dbapi.connect(postgres_server.uri, autocommit=True) as admin, admin.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        made = Source(postgres_server.uri.rpartition("/")[0] + f"/{name}", seed)
+        made = Source(postgres_server, name, seed)
         yield made
         made.stop()
         made.rows(
@@ -125,30 +175,32 @@ def source(postgres_server: Any) -> Iterator[Source]:
 
 
 @pytest.fixture
-def environment(source: Source, postgres_server: Any) -> dict[str, str]:
-    server = postgres_server
-    where = {"PGHOST": server.host, "PGPORT": str(server.port), "PGDATABASE": source.uri.rpartition("/")[2]}
-    return {
-        **os.environ,
-        **where,
-        "PGUSER": server.user,
-        "PGPASSWORD": server.password,
-        "DATIVO_CHECKPOINT_EVERY_S": "0",
-    }
+def mysql_source(mariadb_server: Any, seed: int) -> Iterator[MySqlSource]:
+    name, server = f"soak{uuid.uuid4().hex[:12]}", mariadb_server
+    admin = pymysql.connect(host=server.host, port=server.port, user=server.user, password=server.password)
+    with admin, admin.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        made = MySqlSource(server, name, seed)
+        yield made
+        made.stop()
+        cursor.execute(f"DROP DATABASE {name}")
 
 
 @pytest.mark.timeout(DURATION_S + 600)
-def test_in_the_end_the_lake_is_the_source(source: Source, environment: dict[str, str], tmp_path: Path) -> None:
-    jobs = {"orders": CURSOR, "accounts": LOG}
+def test_in_the_end_the_lake_is_the_source(source: Source, mysql_source: Source, seed: int, tmp_path: Path) -> None:
+    sources = (source, mysql_source)
+    environment = {**os.environ, **source.environment, **mysql_source.environment, "DATIVO_CHECKPOINT_EVERY_S": "0"}
+    jobs = {job: text for each in sources for job, text in each.jobs.items()}
     for name, text in jobs.items():
         file = tmp_path / f"jobs/acme/{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         _said(tmp_path, environment, "contract", "infer", f"acme/{name}")
-        contract = tmp_path / f"assets/postgres/v1.0/{name}.yaml"
+    for contract in tmp_path.glob("assets/*/v1.0/*.yaml"):
         contract.write_text(contract.read_text().replace("status: draft", "status: active"))
-    choice = random.Random(source.statements)
-    source.start()
+    choice = random.Random(seed)
+    for each in sources:
+        each.start()
     until, runs, killed = time.monotonic() + DURATION_S, 0, 0
     while time.monotonic() < until:
         for name in jobs:
@@ -162,18 +214,22 @@ def test_in_the_end_the_lake_is_the_source(source: Source, environment: dict[str
             except subprocess.TimeoutExpired:
                 killed += 1
                 _kill(process)
-    source.stop()
+    for each in sources:
+        each.stop()
     for name in jobs:
         _said(tmp_path, environment, "run", "--config", f"jobs/acme/{name}.yaml")
-    sys.stdout.write(f"{runs} runs, {killed} killed, {source.statements} statements\n")
-    for table in TABLES:
-        theirs = {r[0]: (r[1], r[2]) for r in source.rows(f"SELECT id, note, total::text FROM {table}")}
-        assert _lake(tmp_path, environment, table) == theirs
+    statements = sum(each.statements for each in sources)
+    sys.stdout.write(f"seed {seed}: {runs} runs, {killed} killed, {statements} statements\n")
+    for each in sources:
+        for table in each.jobs:
+            theirs = {r[0]: (r[1], r[2]) for r in each.rows(f"SELECT id, note, CONCAT(total) FROM {table}")}
+            assert theirs
+            assert _lake(tmp_path, environment, f"{each.kind}.{table}") == theirs
     assert runs > 3
 
 
 def _lake(root: Path, environment: dict[str, str], table: str) -> dict[int, tuple[str, str]]:
-    said = _said(root, environment, "table", "show", f"acme/postgres.{table}", "--format", "json", "--limit", "1000000")
+    said = _said(root, environment, "table", "show", f"acme/{table}", "--format", "json", "--limit", "1000000")
     rows = json.loads(said)["rows"]
     assert len({r["id"] for r in rows}) == len(rows), "doubled"
     return {r["id"]: (r["note"], str(r["total"])) for r in rows}

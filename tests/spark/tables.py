@@ -24,8 +24,8 @@ from target_iceberg.table.lake_catalog import nessie_catalog
 from target_iceberg.types import column_from_json_schema
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "services"), str(Path(__file__).parents[2] / "benchmarks")]
-import database_cases
-import servers
+import database_cases  # noqa: E402  found by the path above
+import servers  # noqa: E402
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -150,7 +150,9 @@ def of_database(directory: Path, kind: str) -> dict[str, Any]:
         changes = [lambda: None, lambda: database.change(10), lambda: database.run(database.deletion)]
         for change in changes:
             change()
-            subprocess.run(run, check=True, cwd=root, env={**os.environ, **database.environment}, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                run, check=True, cwd=root, env={**os.environ, **database.environment}, stderr=subprocess.DEVNULL
+            )
     finally:
         database.stop()
     uri, warehouse = f"sqlite:///{root}/lake/bench/catalog.db", f"file://{root}/lake/bench/warehouse"

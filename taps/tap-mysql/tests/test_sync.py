@@ -39,12 +39,13 @@ def ids(output: Any) -> list[int]:
 def test_the_first_run_reads_all_and_the_next_what_changed(orders: Any, sync: Sync, lane: str) -> None:
     first = sync(orders.config(table()), lane=lane)
     assert ids(first) == list(range(1, 1001))
-    bookmark = first.state["bookmarks"]["orders"]
+    bookmark = dict(first.state["bookmarks"]["orders"])
+    assert bookmark.pop("replication_key_rows").startswith("1:")
     assert bookmark == {"replication_key": "changed", "replication_key_value": "2024-01-01 16:40:00.000000"}
     orders.run("UPDATE orders SET status = 'paid', changed = '2024-02-01 00:00:00.000001' WHERE id IN (3, 5)")
     second = sync(orders.config(table()), state=first.state, lane=lane)
     assert [(r["id"], r["status"]) for r in second.rows] == [(3, "paid"), (5, "paid"), (1000, "new")]
-    assert ids(sync(orders.config(table()), state=second.state, lane=lane)) == [3, 5]
+    assert ids(sync(orders.config(table()), state=second.state, lane=lane)) == []
 
 
 def test_rows_written_while_a_run_reads_come_with_the_next(

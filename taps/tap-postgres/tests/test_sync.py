@@ -42,15 +42,14 @@ def ids(output: Any) -> list[int]:
 def test_the_first_run_reads_all_and_the_next_what_changed(orders: Any, sync: Sync, lane: str) -> None:
     first = sync(orders.config(table()), lane=lane)
     assert ids(first) == list(range(1, 1001))
-    assert first.state["bookmarks"]["orders"] == {
-        "replication_key": "changed",
-        "replication_key_value": "2024-01-01 16:40:00+00",
-    }
+    bookmark = dict(first.state["bookmarks"]["orders"])
+    assert bookmark.pop("replication_key_rows").startswith("1:")
+    assert bookmark == {"replication_key": "changed", "replication_key_value": "2024-01-01 16:40:00+00"}
     orders.run("UPDATE orders SET status = 'paid', changed = '2024-02-01 00:00:00.000001+00' WHERE id IN (3, 5)")
     second = sync(orders.config(table()), state=first.state, lane=lane)
     assert [(r["id"], r["status"]) for r in second.rows] == [(3, "paid"), (5, "paid"), (1000, "new")]
     third = sync(orders.config(table()), state=second.state, lane=lane)
-    assert ids(third) == [3, 5], "rows at the bookmark come again, for the target to know by their key"
+    assert ids(third) == []
     assert third.state == second.state
 
 

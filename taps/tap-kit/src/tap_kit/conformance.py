@@ -267,3 +267,82 @@ class SurvivesTheNetwork:
         after_some_rows(lambda: proxy.connect(False))
         with pytest.raises(TransientError, match="does not answer"):
             sync({**config, "retry_s": 2}, lane="arrow")
+
+
+class RestsWhileNothingIsNew:
+    """An incremental run reads the rows at its bookmark again only when they are not what they were."""
+
+    schema = "public"
+    """Where the test's tables lie; empty where it is called like the database."""
+
+    @pytest.fixture
+    def read(self, database: Any, sync: Callable[..., Any], lane: str) -> Callable[..., Any]:
+        """`read(state, **settings)`: the output, and the ids of its rows."""
+
+        def once(state: Any = None, **settings: Any) -> Any:
+            table = {"name": f"{self.schema or database.name}.t", "cursor_field": "changed"}
+            output = sync(database.config(table, **settings), state=state, lane=lane)
+            return output, sorted(row["id"] for row in output.rows)
+
+        return once
+
+    @pytest.fixture
+    def filled(self, database: Any) -> Any:
+        """Three rows, two of them with the greatest cursor."""
+        database.run("CREATE TABLE t (id int PRIMARY KEY, name varchar(20), weight real, changed timestamp)")
+        for i, day in ((1, 1), (2, 2), (3, 2)):
+            database.run(f"INSERT INTO t VALUES ({i}, 'n', 0.1, '2024-01-0{day} 00:00:00')")  # noqa: S608
+        return database
+
+    def test_rows_at_the_bookmark_come_again_when_they_have_changed(
+        self, filled: Any, read: Callable[..., Any]
+    ) -> None:
+        filled.run("CREATE INDEX t_changed ON t (changed)")
+        output, ids = read()
+        assert ids == [1, 2, 3]
+        for statement, wanted in (
+            ("", []),
+            ("INSERT INTO t VALUES (4, 'late', 0, '2024-01-02 00:00:00')", [2, 3, 4]),
+            ("", []),
+            ("UPDATE t SET name = NULL, changed = '2024-01-02 00:00:00' WHERE id = 2", [2, 3, 4]),
+            ("DELETE FROM t WHERE id = 3", [2, 4]),
+            ("UPDATE t SET name = 'old', changed = '2024-01-01 00:00:00' WHERE id = 1", []),
+            ("INSERT INTO t VALUES (5, 'new', 0, '2024-01-03 00:00:00')", [2, 4, 5]),
+            ("", []),
+        ):
+            before = output.state
+            if statement:
+                filled.run(statement)
+            output, ids = read(before)
+            assert (statement, ids) == (statement, wanted)
+            if not statement:
+                assert output.state == before
+
+    def test_without_an_index_looking_would_cost_as_much_as_reading(
+        self, filled: Any, read: Callable[..., Any]
+    ) -> None:
+        assert filled
+        output, _ = read()
+        assert read(output.state)[1] == [2, 3]
+
+    def test_a_lookback_reads_again_whatever_is_in_it(self, filled: Any, read: Callable[..., Any]) -> None:
+        filled.run("CREATE INDEX t_changed ON t (changed)")
+        output, _ = read(lookback_hours=24)
+        assert read(output.state, lookback_hours=24)[1] == [1, 2, 3]
+
+    def test_a_row_that_comes_while_a_run_reads_is_not_taken_for_read(
+        self, filled: Any, read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        filled.run("CREATE INDEX t_changed ON t (changed)")
+        of_reader, has_come = Reader.read, threading.Event()
+
+        def while_reading(self: Reader, session: Any, source: str) -> Iterator[Any]:
+            if not has_come.is_set():
+                has_come.set()
+                filled.run("INSERT INTO t VALUES (4, 'meanwhile', 0, '2024-01-02 00:00:00')")
+            yield from of_reader(self, session, source)
+
+        monkeypatch.setattr(Reader, "read", while_reading)
+        output, _ = read()
+        assert has_come.is_set()
+        assert 4 in read(output.state)[1]

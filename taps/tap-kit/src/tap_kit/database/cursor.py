@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 _COUNTED = 1000
 VALUE, TIE = "replication_key_value", "replication_key_after"
 """Keys of a bookmark: the greatest cursor that was read; with an exclusive resume, the greatest key among the rows that have it."""
+ROWS_AT_VALUE = "replication_key_rows"
+"""Key of a bookmark: count and digest of the rows that have this cursor, where an index leads to them."""
 
 
 class Window:
     """Which rows of a table an incremental run reads.
 
     Inclusive: rows at the bookmark are read again, so that one which was written with the same cursor is not missed; the target
-    knows them by their key. Exclusive: (cursor, key) beyond the bookmark's, for targets that only append.
+    knows them by their key. When nothing is newer and they are what they were, nothing is read. Exclusive: (cursor, key) beyond the bookmark's, for targets that only append.
     """
 
     def __init__(
@@ -38,6 +40,9 @@ class Window:
         """Cursor of the bookmark; None: a first load."""
         self.upper: str | None = None
         """Greatest cursor to read; None: there is none."""
+        self.is_idle = False
+        """All there is to read was read."""
+        self._rows_at_upper: str | None = None
 
     def take(self, session: Session, state: dict[str, Any], announce: Callable[..., None]) -> None:
         """Look where this run begins and ends.
@@ -53,7 +58,8 @@ class Window:
             )
         begun = state.get("full_load") or {}
         if begun.get("upper") is not None:
-            self.upper, self._upper_tie = begun["upper"]
+            self.upper, self._upper_tie, *rows = begun["upper"]
+            self._rows_at_upper = rows[0] if rows else None
             return
         value = None if begun else state.get(VALUE)
         self.value, self._tie = None if value is None else str(value), state.get(TIE)
@@ -63,11 +69,15 @@ class Window:
         self.upper = session.rows(query)[0][0]
         if self._is_exclusive and self.upper is not None:
             self._upper_tie = self._greatest_key(session)
+        elif self.upper is not None and not self._reads_more_every_time and self._is_indexed(session):
+            # Before anything is read, so that a row which comes meanwhile is noticed by the next run.
+            self._rows_at_upper = self._summed(session)
+            self.is_idle = self.value == self.upper and state.get(ROWS_AT_VALUE) == self._rows_at_upper
 
     @property
     def kept(self) -> list[Any]:
         """The upper end, as a bookmark of a load keeps it."""
-        return [self.upper, self._upper_tie]
+        return [self.upper, self._upper_tie, self._rows_at_upper]
 
     def of_first_load(self) -> str | None:
         """Condition for everything up to the upper end, and the rows without a usable cursor; None: there is nothing."""
@@ -105,19 +115,43 @@ class Window:
             return
         state["replication_key"], state[VALUE] = self._cursor.name, self.upper
         state.pop(TIE, None)
+        state.pop(ROWS_AT_VALUE, None)
+        if self._rows_at_upper is not None:
+            state[ROWS_AT_VALUE] = self._rows_at_upper
         if self._is_exclusive and self._upper_tie:
             state[TIE] = self._upper_tie
 
     def warn_without_index(self, session: Session, announce: Callable[..., None]) -> None:
         """Every run reads the whole table when nothing leads to the rows of a cursor."""
         described = self._described
-        if described.is_table and not self._database.has_index(session, described, self._cursor):
+        if described.is_table and not self._is_indexed(session):
             advice = self._database.index_advice(described, self._cursor)
             announce(
                 "cursor_without_index",
                 f"{described.item.shown}: no index begins with {self._cursor.name}, so every run reads the whole table; make one: {advice}",
                 level=logging.WARNING,
             )
+
+    def _is_indexed(self, session: Session) -> bool:
+        """Whether the server finds rows by their cursor."""
+        if self._has_index is None:
+            described = self._described
+            self._has_index = described.is_table and self._database.has_index(session, described, self._cursor)
+        return self._has_index
+
+    _has_index: bool | None = None
+
+    @property
+    def _reads_more_every_time(self) -> bool:
+        return bool(self._reading.lookback_s) or self._reading.null_cursor == "every_run"
+
+    def _summed(self, session: Session) -> str:
+        """Count and digest of the rows at the upper end."""
+        assert self.upper is not None
+        digest = self._database.digest(self._described.columns)
+        where = f"{self._name} = {self._literal(self.upper)}"
+        n, hashes = session.rows(f"SELECT count(*), {digest} FROM {self._described.relation} WHERE {where}")[0]  # noqa: S608
+        return f"{n}:{hashes}"
 
     def _literal(self, text: str) -> str:
         return self._database.literal(self._cursor, text)

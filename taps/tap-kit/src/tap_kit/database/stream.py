@@ -171,7 +171,7 @@ class TableStream(LaneStream):
             self._load(session, lane, window.of_first_load(), window)
         else:
             window.warn_without_index(session, self.announce)
-            if window.upper is not None:
+            if window.upper is not None and not window.is_idle:
                 self._read(session, lane, Part(window.since()))
         window.remember(self.stream_state)
 
