@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -289,6 +293,21 @@ def test_a_load_looks_for_odd_dates_only_from_the_first_one_on(
     assert ids(sync(database.config(table()), state=again, lane=lane)) == list(range(1, 1001))
     assert asked == [True]
     assert first.state["bookmarks"]["orders"]["odd_values"]
+
+
+def test_what_the_driver_says_of_odd_dates_is_not_shown(database: Any, tmp_path: Path) -> None:
+    database.run(
+        "SET SESSION sql_mode = ''",
+        "CREATE TABLE orders (id int PRIMARY KEY, day date)",
+        "INSERT INTO orders VALUES (1, '2024-01-01'), (2, '0000-00-00')",
+    )
+    (tmp_path / "config.json").write_text(json.dumps(database.config("orders")))
+    command = [str(Path(sys.executable).parent / "tap-mysql"), "--config", str(tmp_path / "config.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [m["record"]["id"] for m in map(json.loads, done.stdout.splitlines()) if m["type"] == "RECORD"] == [1, 2]
+    assert "orders: 2 rows" in done.stderr
+    assert "panick" not in done.stderr
+    assert "convert" not in done.stderr
 
 
 def test_a_server_that_is_killed_in_the_middle_of_a_result_is_waited_for(

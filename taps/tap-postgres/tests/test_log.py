@@ -43,15 +43,15 @@ def log(database: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def follow(log: Any, sync: Sync, catalog: Callable[..., Any]) -> Callable[..., Any]:
-    """`follow(state, lane=…, hard=…)`: a run of the tap."""
+    """`follow(state, lane=…, hard=…, **settings)`: a run of the tap."""
 
-    def run(state: Any = None, lane: str = "record", hard: bool = True) -> Any:
+    def run(state: Any = None, lane: str = "record", hard: bool = True, **settings: Any) -> Any:
         chosen = catalog("t", TYPES, ("id",), replication_method="LOG_BASED")
         chosen["streams"][0]["metadata"][0]["metadata"] |= {"forced-replication-method": "LOG_BASED"}
         chosen["streams"][0]["schema"]["properties"]["tags"]["x-dativo-encoding"] = "json"
         if hard:
             chosen["streams"][0]["metadata"][0]["metadata"]["dativo-hard-delete"] = True
-        return sync(log.config("t", replication_slot=log.slot), chosen, state, lane)
+        return sync(log.config("t", replication_slot=log.slot, **settings), chosen, state, lane)
 
     return run
 
@@ -148,6 +148,27 @@ def test_changes_of_a_partition_are_those_of_its_table(log: Any, follow: Callabl
     first = follow()
     log.run("INSERT INTO t VALUES (2, 'b')", "DELETE FROM t WHERE id = 1")
     assert sorted(applied(first, follow(first.state))) == [2]
+
+
+@pytest.mark.parametrize("how", ["TRUNCATE t_1", "DROP TABLE t_1"])
+def test_rows_of_a_partition_that_is_emptied_outside_the_log_are_found_by_their_keys(
+    log: Any, follow: Callable[..., Any], lane: str, how: str
+) -> None:
+    log.run(
+        "DROP TABLE t",
+        "CREATE TABLE t (id bigint PRIMARY KEY, name text) PARTITION BY RANGE (id)",
+        "CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (1024)",
+        "CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM (1024) TO (4096)",
+        "INSERT INTO t VALUES (1, 'a'), (1023, 'a'), (1024, 'a')",
+    )
+    first = follow(lane=lane, detect_deletes="keys")
+    log.run("INSERT INTO t VALUES (2, 'b'), (1025, 'b')", how)
+    second = follow(first.state, lane, detect_deletes="keys")
+    ((ranges, keys),) = second.listed
+    assert all(any(low <= gone <= high for low, high in ranges) for gone in (1, 2, 1023))
+    assert {k["id"] for k in keys} <= {1024, 1025}
+    order = [m["type"] for m in second.messages if m["type"] in ("RECORD", "BATCH", "DATIVO_KEYS")]
+    assert order[-1] == "DATIVO_KEYS", "behind the rows that the log still had"
 
 
 def test_a_publication_that_leaves_changes_out_is_refused(log: Any, follow: Callable[..., Any]) -> None:
