@@ -268,6 +268,20 @@ def test_a_table_that_is_truncated_is_emptied_where_that_stands_in_the_log(
     assert follow(second.state, lane).listed == []
 
 
+@pytest.mark.parametrize("is_odd_last", [True, False])
+def test_versions_of_a_row_come_in_their_order_also_when_one_has_no_room(
+    log: Any, follow: Callable[..., Any], lane: str, is_odd_last: bool
+) -> None:
+    state = follow(lane=lane).state
+    values = ["2024-02-01 00:00+00", "infinity"]
+    log.run(*(f"UPDATE t SET at = '{v}' WHERE id = 2" for v in (values if is_odd_last else values[::-1])))
+    messages = [m for m in follow(state, lane).messages if m["type"] in ("RECORD", "BATCH")]
+    if lane == "record":
+        assert [m["record"]["at"][:3] for m in messages] == (["202", "inf"] if is_odd_last else ["inf", "202"])
+    else:
+        assert [m["type"] for m in messages] == (["BATCH", "RECORD"] if is_odd_last else ["RECORD", "BATCH"])
+
+
 def test_a_table_without_a_key_cannot_be_followed(log: Any, follow: Callable[..., Any]) -> None:
     log.run("ALTER TABLE t DROP CONSTRAINT t_pkey")
     with pytest.raises(TapError, match="has no key"):

@@ -39,7 +39,7 @@ BATCH_CONFIG: dict[str, Any] = {
 """JSON Schema of the setting `batch_config` of our taps; the SDK's own knows jsonl and parquet only."""
 
 BATCH_ROWS = 65_536
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 4 << 20
 _RECORD_CHUNK_ROWS = 8192
 
 

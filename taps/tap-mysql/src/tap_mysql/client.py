@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tap_mysql.relay import Relay, Server
     from tap_mysql.settings import Settings
 
-_BATCH_ROWS = 32_768
+_BATCH_ROWS = 16_384
 _ROWS_OF_PYTHON = 20_000
 _SETUP = (
     # What texts of values look like, and how ours are read, does not depend on the server's own settings.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
@@ -138,8 +139,26 @@ class PostgresStream(TableStream):
         rows = self._with_unlogged(session, rows)
         if rows:
             table, misfits = self._typed(session, rows)
-            lane.write(table, misfits)
+            self._write_in_order(lane, table, misfits)
             self.sent += table.num_rows
+
+    def _write_in_order(self, lane: Lane, table: pa.Table, misfits: Sequence[Misfit]) -> None:
+        """A key may have several versions, and a lane sends rows with values without room apart from the others."""
+        if not misfits:
+            lane.write(table)
+            return
+        lane.flush()
+        keys = list(zip(*(table.column(name).to_pylist() for name in self.primary_keys), strict=True))
+        if len(set(keys)) == len(keys):
+            lane.write(table, misfits)
+            return
+        odd = {m.row: m for m in misfits}
+        for is_odd, group in groupby(range(table.num_rows), key=odd.__contains__):
+            rows = list(group)
+            lane.write(
+                table.slice(rows[0], len(rows)), [odd[r]._replace(row=r - rows[0]) for r in rows] if is_odd else ()
+            )
+            lane.flush()
 
     def _with_unlogged(self, session: Session, rows: list[tuple[Row, bool]]) -> list[tuple[Row, bool]]:
         """Values that an update left as they were are looked up; a row that is gone meanwhile is left to its own delete."""
