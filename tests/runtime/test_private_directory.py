@@ -69,6 +69,20 @@ def test_little_shared_memory_means_the_disk(tmp_path: Path, monkeypatch: pytest
         assert directory.parent == tmp_path / "shm"
 
 
+def test_what_spills_lies_on_the_disk_and_is_not_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shm").mkdir()
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr(subject, "SHARED_MEMORY", tmp_path / "shm")
+    with subject.private_directory("r1", {"TMPDIR": str(tmp_path / "disk")}) as directory:
+        assert directory.parent == tmp_path / "shm"
+        (directory / subject.SPILL / "file").touch()
+        (on_disk,) = (tmp_path / "disk").iterdir()
+        assert (on_disk / "file").exists()
+        assert stat.S_IMODE(on_disk.stat().st_mode) == 0o700
+        assert subject.dead(tmp_path / "disk") == []
+    assert list(tmp_path.glob("*/*")) == []
+
+
 def test_a_place_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     told = r"(?s)private directory cannot be made.*TMPDIR="

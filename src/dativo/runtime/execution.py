@@ -12,7 +12,7 @@ from dativo.runtime.lake_access import plan_here
 from dativo.runtime.locks import job_lock
 from dativo.runtime.plugins import how_to_install, is_installed
 from dativo.runtime.preflight import STATE_ORIGIN, STATE_ORIGIN_ENV, PreflightCheck
-from dativo.runtime.private_directory import private_directory
+from dativo.runtime.private_directory import SPILL, private_directory
 from dativo.runtime.relay import Relay
 from dativo.runtime.settled import report_from_lake
 from target_iceberg import run_report as reports
@@ -211,6 +211,7 @@ class Execution:
             "DATIVO_RUN_ID": run_id,
             "DATIVO_PROJECT_ROOT": str(self._options.root),
             "DATIVO_BATCH_DIR": str(directory / private_project.BATCHES),
+            "TMPDIR": str(directory / SPILL),
             "DATIVO_LOG_FORMAT": "json",
             "DATIVO_DRY_RUN": "1" if self._options.dry_run else "0",
             "DATIVO_FULL_REFRESH": "1" if self._options.full_refresh else "0",

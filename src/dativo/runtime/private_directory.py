@@ -1,4 +1,4 @@
-"""The private directory of one run: its Meltano project and its Arrow batches, readable by this user alone.
+"""The private directories of one run: its Meltano project and its Arrow batches, and what spills to disk, readable by this user alone.
 
 Meltano writes plugin settings, secrets included, into its project with the usual umask and leaves them there when it is
 killed. So each run gets a 0700 directory in memory where there is some; it goes with the run, and the next run removes
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  the directories made in it are 0700 and have random names
 MIN_FREE_BYTES = 512 << 20
 """A container's usual 64 MB of shared memory would be full after a few batches."""
+SPILL = "tmp"
+"""What plugins have no memory for; on the disk, and so not forgotten there when they are killed."""
 _OWNER = "owner"
 _GRACE_S = 60
 """A directory without an owner file this young is being made right now."""
@@ -35,7 +37,18 @@ def private_directory(run_id: str, environ: Mapping[str, str]) -> Iterator[Path]
     bases = _bases(environ)
     for base in bases:
         remove_dead(base)
-    directory = bases[0] / f"{_prefix()}{run_id}"
+    with _made(bases[0] / f"{_prefix()}{run_id}") as directory:
+        if directory.parent == bases[-1]:
+            (directory / SPILL).mkdir()
+            yield directory
+            return
+        with _made(bases[-1] / f"{_prefix()}{run_id}") as on_disk:
+            (directory / SPILL).symlink_to(on_disk)
+            yield directory
+
+
+@contextlib.contextmanager
+def _made(directory: Path) -> Iterator[Path]:
     try:
         directory.mkdir(mode=0o700)
         owner = os.open(directory / _OWNER, os.O_RDWR | os.O_CREAT, 0o600)
@@ -72,10 +85,12 @@ def bases(environ: Mapping[str, str]) -> list[Path]:
 
 def _bases(environ: Mapping[str, str]) -> list[Path]:
     """Where to make the directory first, then where else to look for leftovers."""
-    disk = Path(environ.get("TMPDIR") or tempfile.gettempdir())
-    if _has_room(SHARED_MEMORY):
-        return [SHARED_MEMORY, disk]
-    return [disk]
+    disk = _disk(environ)
+    return [SHARED_MEMORY, disk] if _has_room(SHARED_MEMORY) else [disk]
+
+
+def _disk(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("TMPDIR") or tempfile.gettempdir())
 
 
 def _has_room(base: Path) -> bool:
