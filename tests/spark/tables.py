@@ -6,9 +6,11 @@ Usage: tables.py DIRECTORY
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import uuid
@@ -155,6 +157,9 @@ def of_database(directory: Path, kind: str) -> dict[str, Any]:
             )
     finally:
         database.stop()
+    with contextlib.closing(sqlite3.connect(root / "lake/bench/catalog.db")) as catalog, catalog:
+        for name in ("iceberg_tables", "iceberg_namespace_properties"):  # Spark has one catalog of a name
+            catalog.execute(f"UPDATE {name} SET catalog_name = '{kind}'")
     uri, warehouse = f"sqlite:///{root}/lake/bench/catalog.db", f"file://{root}/lake/bench/warehouse"
     table = SqlCatalog(kind, uri=uri, warehouse=warehouse).load_table(f"{kind}.orders")
     if not table.inspect.delete_files().num_rows:
