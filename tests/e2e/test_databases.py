@@ -146,6 +146,20 @@ def test_a_table_that_is_new_there_gets_its_contract(shop: Shop) -> None:
     assert len(shop.rows("postgres.items")) == 1
 
 
+def test_tables_of_any_name_get_contracts_that_fit_and_rows(shop: Shop) -> None:
+    shop.sql("CREATE SCHEMA \"we.ird\"", *(
+        f"CREATE TABLE {name} (id int PRIMARY KEY, changed timestamptz DEFAULT now())"
+        for name in ('public."dot.ted"', "public.dot_ted", '"we.ird"."Ünï ""q"" tab.le"')
+    ))  # fmt: skip
+    shop.sql('INSERT INTO public."dot.ted" VALUES (1)', 'INSERT INTO "we.ird"."Ünï ""q"" tab.le" VALUES (2)')
+    job = shop.root / "jobs/acme/shop.yaml"
+    job.write_text(JOB.replace('"public.*"', '"public.*", \'"we.ird".*\''))
+    shop.infer()
+    assert shop.run()["outcome"] == "published"
+    assert [r["id"] for r in shop.rows("postgres.dot_ted_2")] == [1]
+    assert [r["id"] for r in shop.rows("postgres.Ünï__q__tab_le")] == [2]
+
+
 @pytest.mark.parametrize("strategy", ["incremental", "full_refresh"])
 def test_a_load_that_is_killed_goes_on_where_it_was(shop: Shop, strategy: str) -> None:
     """What was staged is not read again, and the table is as if nothing had happened."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dativo.config.table_names import UNSAFE, is_pattern
 from dativo.errors import DativoError
 from dativo.lower import yaml_text
 from dativo.lower.emit import write_atomic
@@ -20,6 +21,7 @@ from dativo.runtime.private_directory import private_directory
 from target_iceberg.run_report import new_run_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from dativo.config.model.resolved import ResolvedJob, Source
@@ -43,8 +45,9 @@ def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force:
     if object_name is not None and object_name not in names:
         raise DativoError(f"{job}: has no object {object_name}", f"its objects: {', '.join(names)}")
     wanted = [object_name] if object_name is not None else names
-    patterns = [name for name in wanted if re.search(r"[*?\[]", name)]
+    patterns = [name for name in wanted if is_pattern(name)]
     files = {name: contract_file(root, resolved, name) for name in wanted if name not in patterns}
+    called: dict[str, str] = {}
     there = [str(file) for file in files.values() if file.exists()]
     if there and not force:
         raise DativoError(f"{', '.join(there)}: there already", "choose one with --object, or overwrite with --force")
@@ -55,7 +58,8 @@ def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force:
         catalog = asked.catalog()
         if patterns:
             found = [str(s.get("stream", s.get("tap_stream_id"))) for s in catalog.get("streams", [])]
-            more = {name: contract_file(root, resolved, name) for name in found if name not in names}
+            called |= _names_in_the_lake([name for name in found if name not in names], taken=names)
+            more = {name: contract_file(root, resolved, called[name]) for name in found if name not in names}
             kept = [] if force else [name for name, file in more.items() if file.exists()]
             if kept:
                 click.echo(f"{', '.join(kept)}: there already, and left as they are; write them anew with --force")
@@ -64,11 +68,30 @@ def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force:
     for name, file in files.items():
         entry = _entry(catalog, name, resolved)
         contract = contract_of(
-            entry, samples.get(name, []), source=resolved.source.type, domain=resolved.target.namespace
+            {**entry, "stream": called.get(name, name)},
+            samples.get(name, []),
+            source=resolved.source.type,
+            domain=resolved.target.namespace,
         )
         write_atomic(file, _text(contract, resolved))
         click.echo(f"wrote {file.relative_to(root)}: {len(contract['schema'])} columns; read it and correct it")
     return 0
+
+
+def _names_in_the_lake(tables: Sequence[str], taken: Iterable[str]) -> dict[str, str]:
+    """Table -> what its contract calls it: itself, or what the lake takes and no other table has."""
+    found = {name: name for name in tables if not UNSAFE.search(name)}
+    used = {*taken, *found}
+    for name in tables:
+        if name not in found:
+            safe = base = UNSAFE.sub("_", name)
+            n = 1
+            while safe in used:
+                n += 1
+                safe = f"{base}_{n}"
+            used.add(safe)
+            found[name] = safe
+    return found
 
 
 def contract_file(root: Path, job: ResolvedJob, name: str) -> Path:

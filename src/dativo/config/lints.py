@@ -9,6 +9,7 @@ from dativo.config.diagnostics import did_you_mean, listed
 from dativo.config.places import format_refused, place_missing, place_of_another
 from dativo.config.plugins import SECRET_SHAPES
 from dativo.config.policies import mask_refused
+from dativo.config.table_names import UNSAFE
 from dativo.config.write_mode import reads_files, write_mode
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ _SECRET_KEY = re.compile(
 )
 _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(?::-([^}]*))?\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_BAD_IN_NAMES = re.compile(r"[\x00-\x1f\x7f@#?:/\\`\"'.\s]")
 
 
 def not_in_cloud(case: JobCase) -> Iterator[Finding]:
@@ -120,7 +120,7 @@ def contract_names(
 
 
 def _name_finding(document: Document, place: tuple[PathPart, ...], kind: str, name: str) -> Iterator[Finding]:
-    bad = _BAD_IN_NAMES.search(name)
+    bad = UNSAFE.search(name)
     if bad or not name or "${" in name:
         what = repr(bad[0]) if bad else "an empty name"
         problem = f"{name!r} cannot be the name of a {kind}: lake catalogs refuse or misread {what}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +11,7 @@ import msgspec
 from dativo.config.contracts import Wanted
 from dativo.config.diagnostics import did_you_mean, listed
 from dativo.config.model.resolved import SourceObject
+from dativo.config.table_names import is_pattern, means, object_of
 
 if TYPE_CHECKING:
     from dativo.config.connectors import LoadedRecipe
@@ -52,16 +51,13 @@ def entries(
         return None
     found: list[dict[str, Any]] = []
     for place, entry in listed_entries:
-        if isinstance(entry, str) and _PATTERN.search(entry):
+        if isinstance(entry, str) and wanted == "tables" and is_pattern(entry):
             found += _by_pattern(entry, place, found, draft, connector, contracts, findings)
         else:
             found.append(_entry(entry, place, draft, connector, findings))
     found += queries
     _refuse_repeated(found, wanted, draft, findings)
     return found
-
-
-_PATTERN = re.compile(r"[*?\[]")
 
 
 def _entry(
@@ -71,7 +67,7 @@ def _entry(
     fields = {"name": entry} if isinstance(entry, str) else entry.model_dump(exclude_none=True)
     if not fields.get("options", True):
         del fields["options"]
-    fields.setdefault("object", str(fields.get("name", "")).rpartition(".")[2].strip('"`'))
+    fields.setdefault("object", object_of(str(fields.get("name", ""))))
     for name in connector.connector_type.selection.required if connector.connector_type.selection else []:
         if name not in fields:
             problem = f"the key '{name}' is missing"
@@ -93,14 +89,16 @@ def _by_pattern(
     What the database has is not asked here; `dativo contract infer` does that, and writes a contract for each table.
     """
     exclude = draft.job.source.exclude or ()
-    named = {entry.get("name") for entry in already}
+    named = [str(entry.get("name")) for entry in already]
+    selection = connector.connector_type.selection
+    schema = selection.default_schema if selection is not None else None
     tables = contracts.tables(frozenset({connector.name, connector.recipe.type}), draft.tenant)
     if contracts.is_provisional:
         return [{"name": pattern, "object": pattern, "_place": place}]
     found = [
         {"name": table, "object": object_, "_place": place}
         for table, object_ in sorted(tables.items())
-        if fnmatchcase(table, pattern) and not any(fnmatchcase(table, x) for x in exclude) and table not in named
+        if means(pattern, table, schema) and not any(means(name, table, schema) for name in (*exclude, *named))
     ]
     if not found:
         problem = f"no contract is for a table that '{pattern}' means"

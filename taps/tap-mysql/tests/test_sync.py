@@ -131,6 +131,11 @@ def test_rows_without_a_cursor_are_told_and_come_once(
     assert ids(sync(database.config(table()), state=first.state)) == [2]
 
 
+def test_a_query_may_end_in_a_comment(orders: Any, sync: Sync) -> None:
+    query = {"name": "q", "sql": "SELECT id FROM orders WHERE id < 3 -- the first", "key": "id"}
+    assert ids(sync(orders.config(queries=[query]))) == [1, 2]
+
+
 def test_a_lookback_reads_again(orders: Any, sync: Sync) -> None:
     state = sync(orders.config(table())).state
     assert len(ids(sync(orders.config(table(), lookback_seconds=120), state=state))) == 3

@@ -146,7 +146,11 @@ def test_all_tables_of_a_run_are_of_one_moment(database: Any, sync: Sync, monkey
 
 @pytest.mark.parametrize(
     ("setting", "first", "second"),
-    [("load_once", [1, 2, 3, 4], [2]), ("every_run", [1, 2, 3, 4], [1, 2, 3, 4]), (None, [1, 2, 3, 4], [2])],
+    [
+        ("load_once", list(range(1, 7)), [2]),
+        ("every_run", list(range(1, 7)), list(range(1, 7))),
+        (None, list(range(1, 7)), [2]),
+    ],
 )
 def test_rows_without_a_cursor_come_as_the_setting_says(
     database: Any,
@@ -159,14 +163,27 @@ def test_rows_without_a_cursor_come_as_the_setting_says(
     database.run(
         "CREATE TABLE orders (id int PRIMARY KEY, changed timestamptz)",
         "INSERT INTO orders VALUES (1, NULL), (2, '2024-01-01'), (3, 'infinity'), (4, '-infinity')",
+        "INSERT INTO orders VALUES (5, '12000-01-01'), (6, '0044-03-15 BC')",
     )
     config = database.config(table(), null_cursor=setting)
     with caplog.at_level(logging.WARNING):
         one = sync(config)
-    assert "public.orders: 3 rows have no usable changed" in caplog.text
+    assert "public.orders: 5 rows have no usable changed" in caplog.text
     assert ids(one) == first
     assert one.state["bookmarks"]["orders"]["replication_key_value"].startswith("2024-01-01")
     assert ids(sync(config, state=one.state)) == second
+
+
+@pytest.mark.parametrize("kind", ["numeric", "float8", "real"])
+def test_what_is_no_number_is_no_cursor(database: Any, sync: Sync, kind: str) -> None:
+    database.run(
+        f"CREATE TABLE orders (id int PRIMARY KEY, changed {kind})",
+        "INSERT INTO orders VALUES (1, 5), (2, 'NaN'), (3, 'Infinity')",
+    )
+    first = sync(database.config(table()))
+    assert ids(first) == [1, 2, 3]
+    database.run("INSERT INTO orders VALUES (4, 6)")
+    assert 4 in ids(sync(database.config(table()), state=first.state))
 
 
 def test_rows_without_a_cursor_can_be_an_error(database: Any, sync: Sync) -> None:
@@ -181,6 +198,11 @@ def test_rows_without_a_cursor_can_be_an_error(database: Any, sync: Sync) -> Non
 def test_a_lookback_reads_again(orders: Any, sync: Sync, setting: dict[str, Any], count: int) -> None:
     state = sync(orders.config(table())).state
     assert len(ids(sync(orders.config(table(), **setting), state=state))) == count
+
+
+def test_a_query_may_end_in_a_comment(orders: Any, sync: Sync) -> None:
+    query = {"name": "q", "sql": "SELECT id FROM orders WHERE id < 3 -- the first", "key": "id"}
+    assert ids(sync(orders.config(queries=[query]))) == [1, 2]
 
 
 def test_a_lookback_needs_a_time(orders: Any, sync: Sync) -> None:

@@ -47,6 +47,8 @@ class Selection(Authored):
     """One item of the list: `{field}` is the field of the job's entry; an entry without it leaves the key out."""
     required: list[str] = Field(default_factory=list)
     """Fields that an entry must have."""
+    default_schema: str | None = None
+    """Schema of tables that are named without one; None: the connection says it."""
 
 
 class ConnectorType(Authored):

@@ -346,3 +346,37 @@ class RestsWhileNothingIsNew:
         output, _ = read()
         assert has_come.is_set()
         assert 4 in read(output.state)[1]
+
+    def test_a_cursor_that_is_yet_to_come_is_told(
+        self, filled: Any, read: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        read()
+        assert "yet to come" not in caplog.text
+        filled.run("INSERT INTO t VALUES (9, 'placeholder', 0, '2037-12-31 00:00:00')")
+        read()
+        assert "the greatest changed is 2037-12-31" in caplog.text
+
+    def test_rows_that_come_late_to_a_table_without_a_key_are_told(
+        self, database: Any, sync: Callable[..., Any], catalog: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        database.run(
+            "CREATE TABLE t (id int, changed date)", "INSERT INTO t VALUES (1, '2024-01-01'), (2, '2024-01-02')"
+        )
+        chosen = catalog(
+            "t", {"id": "long", "changed": "date"}, replication_method="INCREMENTAL", replication_key="changed"
+        )
+        chosen["streams"][0]["metadata"][0]["metadata"]["dativo-resume"] = "exclusive"
+        config = database.config({"name": f"{self.schema or database.name}.t", "cursor_field": "changed"})
+        first = sync(config, chosen)
+        assert sync(config, chosen, first.state).rows == []
+        database.run("INSERT INTO t VALUES (3, '2024-01-03')")
+        second = sync(config, chosen, first.state)
+        assert [row["id"] for row in second.rows] == [3]
+        assert "have come or changed" not in caplog.text
+        database.run("INSERT INTO t VALUES (4, '2024-01-03')")
+        third = sync(config, chosen, second.state)
+        assert third.rows == []
+        assert "rows with changed = 2024-01-03 have come or changed since they were read" in caplog.text
+        caplog.clear()
+        sync(config, chosen, third.state)
+        assert "have come or changed" not in caplog.text, "once is enough"

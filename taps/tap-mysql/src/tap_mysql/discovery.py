@@ -36,7 +36,8 @@ ORDER BY INDEX_NAME <> 'PRIMARY', INDEX_NAME, SEQ_IN_INDEX
 """
 _NEAR = """
 SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES WHERE LOWER(TABLE_NAME) = LOWER({table})
-AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema') LIMIT 5
+AND TABLE_SCHEMA NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema')
+ORDER BY TABLE_SCHEMA <> {schema}, 1 LIMIT 5
 """
 _TABLES = """
 SELECT TABLE_NAME FROM information_schema.TABLES
@@ -105,7 +106,7 @@ def _key(client: Client, names: dict[str, str]) -> tuple[str, ...]:
 
 def _query(client: Client, item: Item, settings: Settings) -> Described:
     """A query's columns as its result set has them; nothing is known of keys and unsigned numbers."""
-    relation = f"({item.sql}) AS q"
+    relation = f"({item.sql}\n) AS q"  # its last line may be a comment
     try:
         fields = client.described(f"SELECT * FROM {relation} LIMIT 0")  # noqa: S608
         names = [f[0] for f in fields]

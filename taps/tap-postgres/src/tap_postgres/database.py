@@ -86,16 +86,21 @@ class Postgres:
         return f"{types.identifier(column.name)}::text"
 
     def usable(self, column: SourceColumn) -> str:
-        """Not NULL, and finite."""
+        """Not NULL, and a number, or in the years 1 to 9999."""
         name = types.identifier(column.name)
-        return f"{name} > '-infinity' AND {name} < 'infinity'" if column.is_time else f"{name} IS NOT NULL"
+        if column.is_time:
+            return f"{name} >= '0001-01-01' AND {name} < '10000-01-01'"
+        # NaN is greater than all numbers.
+        return f"{name} > '-Infinity' AND {name} < 'Infinity'" if _has_nan(column) else f"{name} IS NOT NULL"
 
     def unusable(self, column: SourceColumn) -> str | None:
-        """NULL, or infinite."""
+        """NULL, infinite, NaN, or of another year."""
         name = types.identifier(column.name)
         conditions = [] if column.required else [f"{name} IS NULL"]
         if column.is_time:
-            conditions += [f"{name} = 'infinity'", f"{name} = '-infinity'"]
+            conditions += [f"{name} >= '10000-01-01'", f"{name} < '0001-01-01'"]
+        elif _has_nan(column):
+            conditions += [f"{name} >= 'Infinity'", f"{name} <= '-Infinity'"]
         return " OR ".join(conditions) or None
 
     def earlier(self, literal: str, column: SourceColumn, seconds: float) -> str:
@@ -124,3 +129,7 @@ class Postgres:
     def select(self, column: SourceColumn, word: str) -> Selected:
         """How a column is read so that it arrives as a type."""
         return types.select(cast("types.PgColumn", column), word)
+
+
+def _has_nan(column: SourceColumn) -> bool:
+    return cast("types.PgColumn", column).type in ("numeric", "float4", "float8")

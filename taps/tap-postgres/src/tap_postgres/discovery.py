@@ -125,7 +125,7 @@ def describe(client: Client, item: Item, settings: Settings) -> Described:
 
 def _query(client: Client, item: Item, settings: Settings) -> Described:
     """A query's columns have types, but no precision, and no key that the server would know of."""
-    relation = f"({item.sql}) AS q"
+    relation = f"({item.sql}\n) AS q"  # its last line may be a comment
     try:
         with client.undone_on_error():
             names = client.names(f"SELECT * FROM {relation} LIMIT 0")  # noqa: S608

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tap_kit.database.source import Database, Described, Session, SourceColumn
 
 _COUNTED = 1000
+_FUTURE = dt.timedelta(days=2)  # clocks and zones differ
 VALUE, TIE = "replication_key_value", "replication_key_after"
 """Keys of a bookmark: the greatest cursor that was read; with an exclusive resume, the greatest key among the rows that have it."""
 ROWS_AT_VALUE = "replication_key_rows"
@@ -67,12 +69,18 @@ class Window:
         greatest = f"SELECT max({self._name}) AS {self._name} FROM {source}"  # noqa: S608
         query = f"SELECT {self._database.text_of(self._cursor)} FROM ({greatest}) AS q"  # noqa: S608
         self.upper = session.rows(query)[0][0]
-        if self._is_exclusive and self.upper is not None:
-            self._upper_tie = self._greatest_key(session)
-        elif self.upper is not None and not self._reads_more_every_time and self._is_indexed(session):
-            # Before anything is read, so that a row which comes meanwhile is noticed by the next run.
-            self._rows_at_upper = self._summed(session)
+        if self.upper is None:
+            return
+        self._tell_of_future(announce)
+        # Rows are summed before they are read, so that one which comes meanwhile is noticed by the next run.
+        if not self._is_exclusive and not self._reads_more_every_time and self._is_indexed(session):
+            self._rows_at_upper = self._summed(session, self.upper)
             self.is_idle = self.value == self.upper and state.get(ROWS_AT_VALUE) == self._rows_at_upper
+        elif self._is_exclusive and ranges.key_columns(self._described):
+            self._upper_tie = self._greatest_key(session)
+        elif self._is_exclusive:
+            self._rows_at_upper = self._summed(session, self.upper)
+            self._tell_of_late_rows(session, state, announce)
 
     @property
     def kept(self) -> list[Any]:
@@ -145,11 +153,10 @@ class Window:
     def _reads_more_every_time(self) -> bool:
         return bool(self._reading.lookback_s) or self._reading.null_cursor == "every_run"
 
-    def _summed(self, session: Session) -> str:
-        """Count and digest of the rows at the upper end."""
-        assert self.upper is not None
+    def _summed(self, session: Session, value: str) -> str:
+        """Count and digest of the rows with a cursor."""
         digest = self._database.digest(self._described.columns)
-        where = f"{self._name} = {self._literal(self.upper)}"
+        where = f"{self._name} = {self._literal(value)}"
         n, hashes = session.rows(f"SELECT count(*), {digest} FROM {self._described.relation} WHERE {where}")[0]  # noqa: S608
         return f"{n}:{hashes}"
 
@@ -176,6 +183,27 @@ class Window:
         where = f"{self._name} = {self._literal(self.upper)}"
         found = session.rows(f"SELECT {texts} FROM {self._described.relation} WHERE {where} ORDER BY {order} LIMIT 1")  # noqa: S608
         return [str(v) for v in found[0]] if found else None
+
+    def _tell_of_future(self, announce: Callable[..., None]) -> None:
+        """A placeholder like 9999-12-31 would be the bookmark for good."""
+        assert self.upper is not None
+        if self._cursor.is_time and self.upper[:10] > (dt.datetime.now(dt.timezone.utc) + _FUTURE).date().isoformat():
+            message = (
+                f"{self._described.item.shown}: the greatest {self._cursor.name} is {self.upper}, which is yet to come"
+            )
+            remedy = "rows that get a smaller one from now on are not read; correct that row, or read a query that leaves it out"
+            announce("cursor_in_future", f"{message}; {remedy}", level=logging.WARNING)
+
+    def _tell_of_late_rows(self, session: Session, state: dict[str, Any], announce: Callable[..., None]) -> None:
+        """Without a key, rows at the bookmark that were read cannot be told from those that were not."""
+        known = state.get(ROWS_AT_VALUE)
+        if self.value is None or known is None:
+            return
+        now = self._rows_at_upper if self.value == self.upper else self._summed(session, self.value)
+        if now != known:
+            what = f"rows with {self._cursor.name} = {self.value} have come or changed since they were read"
+            remedy = "they cannot be told apart without a key, and are not read; add a key, or use a cursor that grows with each row"
+            announce("late_rows", f"{self._described.item.shown}: {what}; {remedy}", level=logging.WARNING)
 
     def _tell_of_null_cursors(self, session: Session, announce: Callable[..., None]) -> None:
         unusable = self._database.unusable(self._cursor)

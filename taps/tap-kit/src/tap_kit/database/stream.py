@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -76,15 +77,19 @@ class TableStream(LaneStream):
         given = self.kit_tap.catalog_schema(self.name)
         if given is not None:
             return given
-        columns = self.described.columns
+        columns, item = self.described.columns, self.described.item
         found: dict[str, Any] = {
             "type": "object",
             "properties": {c.name: c.json_schema for c in columns},
             "required": [c.name for c in columns if c.required],
         }
-        if self.described.item.sql is None:
-            found["x-dativo-source"] = self.described.item.shown
+        if item.sql is None:
+            found["x-dativo-source"] = ".".join(self._spelled(p) for p in (item.schema, item.name))
         return found | ({"description": self.described.comment} if self.described.comment else {})
+
+    def _spelled(self, name: str) -> str:
+        """As jobs write it: in quotes where its characters would mean something else."""
+        return name if re.fullmatch(r"[^\s.\"`*?\[\]]+", name) else self._database.quote(name)
 
     def extract(self) -> None:
         """Read; the last of the tap's streams lets go of what they share."""
