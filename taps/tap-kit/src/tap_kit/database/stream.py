@@ -38,8 +38,8 @@ DELETED_AT = "_sdc_deleted_at"
 _DELETED_AT_SCHEMA = {"type": ["string", "null"], "format": "date-time", TYPE_KEYWORD: "timestamptz"}
 FULL_LOAD = "full_load"
 """Key of a bookmark while a load goes on: {"upper": cursor or null, "after": key}."""
-ODD_VALUES = "odd_values"
-"""Key of a bookmark: the table has values that `Selected.bare` cannot carry. It stays, so that the next load is one statement."""
+DONE = {"done": True}
+"""Bookmark of a load that has come to its end while others of the run have not: a run that goes on does not begin it again."""
 
 
 class TableStream(LaneStream):
@@ -101,6 +101,9 @@ class TableStream(LaneStream):
             raise
         if is_last:
             self._database.close()
+            for stream in self.kit_tap.streams.values():
+                if stream.stream_state.get(FULL_LOAD) == DONE:
+                    del stream.stream_state[FULL_LOAD]
         self.announce("table_read", f"{self.described.item.shown}: {self.sent:,} rows", rows=self.sent)
 
     def _ask_until_answered(self) -> None:
@@ -113,9 +116,9 @@ class TableStream(LaneStream):
                         self._extract(session, lane)
                     break
                 except OddValueError:
-                    if ODD_VALUES in self.stream_state:
+                    if self._has_odd_values:
                         raise
-                    self.stream_state[ODD_VALUES] = True
+                    self._has_odd_values = True
                 except TransientError as e:
                     if self.sent > sent:
                         patience.renew()
@@ -165,7 +168,9 @@ class TableStream(LaneStream):
     def _extract_rows(self, session: Session, lane: Lane) -> None:
         cursor = self._cursor
         if self.replication_method == REPLICATION_FULL_TABLE or cursor is None:
-            self._load(session, lane, "", None)
+            if self.stream_state.get(FULL_LOAD) != DONE:
+                self._load(session, lane, "", None)
+                self.stream_state[FULL_LOAD] = dict(DONE)
             return
         if self.replication_method != REPLICATION_INCREMENTAL:
             raise TapError(
@@ -226,7 +231,7 @@ class TableStream(LaneStream):
         where = " AND ".join(f"({c})" for c in conditions if c)
         order = ", ".join(self._database.quote(c.name) for c in keys)
         since = 0
-        reader = self._reader if ODD_VALUES in self.stream_state else self._reader.bare()
+        reader = self._reader if self._has_odd_values else self._reader.bare()
         for rows in self._rows(session, where, f" ORDER BY {order}", reader):
             lane.write(rows.table, rows.misfits)
             self.sent += rows.table.num_rows
@@ -237,6 +242,8 @@ class TableStream(LaneStream):
                 since = 0
 
     _last: tuple[str, ...] | None = None
+    _has_odd_values = False
+    """A value was met that `Selected.bare` cannot carry."""
 
     def _checkpoint(self, lane: Lane, after: Sequence[str], window: Window | None) -> None:
         lane.flush()
