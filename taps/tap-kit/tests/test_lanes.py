@@ -90,6 +90,20 @@ def test_nothing_written_is_nothing_sent(written: Any) -> None:
     assert written(True) == written(False) == written(True, table()) == []
 
 
+def test_the_files_that_messages_name_outlive_a_tap_that_says_why_it_fails(tmp_path: Path) -> None:
+    storage = {"encoding": {"format": "arrow"}, "storage": {"root": str(tmp_path)}}
+
+    def fail() -> None:
+        with open_lane({"batch_config": storage}, "orders", SCHEMA, LineWriter()) as lane:
+            lane.write(table(1))
+            lane.flush()
+            raise TapError("the server is gone")
+
+    with pytest.raises(TapError):
+        fail()
+    assert len(list(tmp_path.iterdir())) == 1, "else the target would complain of a file, and not the tap of its server"
+
+
 def test_a_failure_leaves_no_batch_files(tmp_path: Path) -> None:
     storage = {"encoding": {"format": "arrow"}, "storage": {"root": str(tmp_path)}}
 

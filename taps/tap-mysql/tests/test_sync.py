@@ -250,6 +250,14 @@ def test_what_does_not_go_away_by_itself_fails_at_once(
     assert orders.server.password not in str(e.value)
 
 
+def test_a_certificate_that_is_not_trusted_is_said_at_once(orders: Any, sync: Sync, tmp_path: Path) -> None:
+    with pytest.raises(TapError, match=r"ssl_ca: .*gone\.pem: there is no such file"):
+        sync(orders.config("orders", ssl_mode="verify_ca", ssl_ca=str(tmp_path / "gone.pem")))
+    (tmp_path / "empty.pem").touch()
+    with pytest.raises(TapError, match="check ssl_ca"):
+        sync(orders.config("orders", ssl_mode="verify_ca", ssl_ca=str(tmp_path / "empty.pem")))
+
+
 def test_a_missing_permission_is_named(orders: Any, sync: Sync) -> None:
     orders.run(
         "CREATE OR REPLACE USER few IDENTIFIED BY 'pass-1'",

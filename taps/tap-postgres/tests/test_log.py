@@ -198,6 +198,36 @@ def test_a_table_that_joins_later_misses_nothing(
     assert [m["record"]["id"] for m in output.of("RECORD") if m["stream"] == "u"] == [1]
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("ALTER PUBLICATION {slot} DROP TABLE t", "DELETE FROM t WHERE id = 1"),
+        ("ALTER PUBLICATION {slot} DROP TABLE t", "DELETE FROM t WHERE id = 1", "ALTER PUBLICATION {slot} ADD TABLE t"),
+        ("DROP PUBLICATION {slot}", "DELETE FROM t WHERE id = 1"),
+    ],
+)
+def test_a_table_that_was_not_published_for_a_while_is_a_gap(
+    log: Any, follow: Callable[..., Any], statements: tuple[str, ...]
+) -> None:
+    state = follow().state
+    log.run(*(s.format(slot=log.slot) for s in statements))
+    for _ in range(2):
+        with pytest.raises(TapError, match=f"gap: the publication {log.slot} .*--full-refresh"):
+            follow(state)
+    assert len(follow().rows) == 2, "a new load heals it"
+
+
+def test_soft_deletes_are_told_of_before_there_are_any(
+    log: Any, follow: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    state = follow(hard=False).state
+    assert "set target.hard_delete: true, or: ALTER TABLE" in caplog.text
+    caplog.clear()
+    log.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    follow(state, hard=False)
+    assert "REPLICA IDENTITY" not in caplog.text
+
+
 def test_soft_deletes_need_the_whole_row(log: Any, follow: Callable[..., Any]) -> None:
     first = follow(hard=False)
     log.run("DELETE FROM t WHERE id = 1")
@@ -233,7 +263,7 @@ def test_the_slot_moves_only_to_what_the_lake_has(
     origin.write_text(json.dumps({"origin": "lake"}))
     follow(second.state)
     assert number(log.rows(where)[0][0]) > number(begun)
-    with pytest.raises(TapError, match=r"gap: .* a new snapshot is needed: dativo run --full-refresh"):
+    with pytest.raises(TapError, match=r"gap: .* a new snapshot is needed: dativo run --config <job> --full-refresh"):
         follow(first.state)
 
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from target_iceberg import lake
+from target_iceberg.stages import CRASH_AT_ENV
 from target_iceberg.table.journal import Checkpoint
 
 if TYPE_CHECKING:
@@ -71,6 +72,21 @@ def test_a_run_goes_on_from_the_checkpoint_of_a_killed_one(plain: Any) -> None:
     assert any("went on from the checkpoint of run r1" in n for n in done.report.notices)
     assert not journal(plain).exists()
     assert handed(plain) == state(orders={"at": 5})
+
+
+def test_the_next_checkpoint_touches_nothing_that_the_last_one_names(plain: Any) -> None:
+    parts = [part for i in range(0, 12, 2) for part in (range(i, i + 2), state(orders={"at": i + 1}))]
+    killed = messages(plain, "r1", {}, *parts, end=False)
+    plain.send(*killed, **ALWAYS, **{CRASH_AT_ENV: "checkpoint_files_closed:5"})
+    (file,) = checkpoints(plain)
+    (named,) = json.loads(file.read_bytes())["streams"]["orders"]["manifests"].values()
+    manifests = {m.name for m in file.parent.glob("*.avro")}
+    assert named.rpartition("/")[2] in manifests
+    assert len(manifests) == 3, "of the checkpoint, of the one before it, and of the one that was being written"
+    assert handed(plain) == state(orders={"at": 7})
+    done = plain.send(*messages(plain, "r2", handed(plain), range(8, 10), state(orders={"at": 9})))
+    assert done.code == 0, done.stderr
+    assert plain.ids() == list(range(10))
 
 
 def test_a_run_with_nothing_new_publishes_what_a_killed_one_had_staged(plain: Any) -> None:

@@ -5,10 +5,10 @@ Both give the same table. A tap that has Arrow tables writes to a lane and does 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from singer_arrow import ENCODING, ENCODING_FORMAT, BatchWriter, batch_directory
+from singer_arrow import ENCODING, ENCODING_FORMAT, BatchWriter, ReaderGoneError, batch_directory
 from tap_kit.errors import TapError
 
 if TYPE_CHECKING:
@@ -85,6 +85,10 @@ def open_lane(
         try:
             yield lane
             lane.close()
+        except TapError:
+            # The target is to say that the tap has failed, and not that a file is missing which it has not come to yet.
+            lane.leave()
+            raise
         except BaseException:
             lane.discard()
             raise
@@ -170,6 +174,11 @@ class ArrowLane:
         """Send the rest and wait until the target has taken every file."""
         self.flush()
         self._writer.close()
+
+    def leave(self) -> None:
+        """Wait until the target has taken the files that messages name; what is collected is dropped."""
+        with suppress(ReaderGoneError):
+            self._writer.close()
 
     def discard(self) -> None:
         """Delete what the target has not taken; the run has failed."""

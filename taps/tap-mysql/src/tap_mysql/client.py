@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import re
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -169,6 +170,8 @@ def _arguments(settings: Settings) -> dict[str, Any]:
     else:
         found |= {"host": settings.host, "port": settings.port}
     if settings.ssl_mode != "disabled":
+        if settings.ssl_ca and not Path(settings.ssl_ca).is_file():
+            raise TapError(f"ssl_ca: {settings.ssl_ca}: there is no such file")
         verify = settings.ssl_mode != "required"
         found |= {
             "ssl_ca": settings.ssl_ca,
@@ -182,27 +185,28 @@ def _arguments(settings: Settings) -> dict[str, Any]:
 
 def translate(e: BaseException, settings: Settings) -> TapError:
     """What to do about an error of the server."""
-    text = _without_secrets(str(e.args[-1] if e.args else e), settings)
-    number = _number(e)
-    where = f"MySQL {settings.where}"
-    if number in _NO_ENTRY:
-        return TapError(
-            f"{where}: does not let in {settings.user}: {text}; check username, password and the user's host"
-        )
-    if number == _NO_DATABASE:
-        return TapError(f"{where}: {text}; check database")
-    if number in _NOT_ALLOWED:
-        found = re.search(r"for table (\S+)", text)
-        table = found[1].strip("'") if found else "<table>"
-        return TapError(
-            f"{where}: {settings.user} may not read it: {text}; grant it there: GRANT SELECT ON {table} TO {settings.user}"
-        )
-    if number in _TOO_LONG:
-        return TapError(f"{where}: {text}; statement_timeout_s says how long a statement may take")
-    lowered = str(e).lower()
+    text = _without_secrets(str(e.args[-1] if e.args else e), settings).replace(" (using password: YES)", "")
+    number, where, lowered = _number(e), f"MySQL {settings.where}", str(e).lower()
+    if (said := _to_be_mended(number, text, settings)) is not None:
+        return TapError(f"{where}: {said}")
     if number in _TRANSIENT or isinstance(e, OSError) or (number is None and any(w in lowered for w in _BROKEN)):
         return TransientError(f"{where}: does not answer as it should: {text}")
     return TapError(f"{where}: {text}")
+
+
+def _to_be_mended(number: int | None, text: str, settings: Settings) -> str | None:
+    """What is wrong and what a person has to do about it; None where that is not known."""
+    if number in _NO_ENTRY:
+        return f"does not let in {settings.user}: {text}; check username, password and the user's host"
+    if "CERTIFICATE" in text:
+        return f"its certificate is not trusted: {text}; check ssl_ca and ssl_mode"
+    if number == _NO_DATABASE:
+        return f"{text}; check database"
+    if number in _NOT_ALLOWED:
+        found = re.search(r"for table (\S+)", text)
+        table = found[1].strip("'") if found else "<table>"
+        return f"{settings.user} may not read it: {text}; grant it there: GRANT SELECT ON {table} TO {settings.user}"
+    return f"{text}; statement_timeout_s says how long a statement may take" if number in _TOO_LONG else None
 
 
 def _of_panic(said: str, settings: Settings) -> TapError:

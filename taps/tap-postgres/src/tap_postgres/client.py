@@ -159,7 +159,7 @@ def translate(e: adbc_driver_manager.Error | OSError, settings: Settings) -> Tap
         return TapError(f"{where}: {text}; check database")
     if state == "42501":
         return TapError(f"{where}: {settings.user} may not read it: {text}; {_grant(text, settings)}")
-    if state == "57014":
+    if state == "57014" or "due to statement timeout" in lowered:
         return TapError(f"{where}: {text}; statement_timeout_s says how long a statement may take")
     if is_transient(e):
         return TransientError(f"{where}: does not answer as it should: {text}")

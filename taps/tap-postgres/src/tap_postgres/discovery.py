@@ -110,7 +110,8 @@ def describe(client: Client, item: Item, settings: Settings) -> Described:
             f"{where}: {settings.user} may not read {item.shown}: permission denied; grant it there: {grant}"
         )
     columns = tuple(PgColumn(*row) for row in client.rows(_COLUMNS.format(table=name)))
-    key = client.rows(_KEY.format(table=name))
+    # Each of the tables that inherit from it keeps its own rows apart, and nothing keeps those of one from those of another.
+    key = [] if has_children else client.rows(_KEY.format(table=name))
     return Described(
         item,
         columns,
@@ -118,7 +119,7 @@ def describe(client: Client, item: Item, settings: Settings) -> Described:
         relation,
         rows=int(rows or 0),
         is_table=kind in ("r", "p", "m"),
-        is_unique=bool(key) and not has_children,
+        is_unique=bool(key),
         comment=comment,
     )
 

@@ -13,7 +13,7 @@ from tap_postgres.pgoutput import changes
 from tap_postgres.types import identifier, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tap_postgres.pgoutput import Change
     from tap_postgres.settings import Settings
@@ -40,6 +40,13 @@ SELECT t FROM unnest(ARRAY[{relations}]) AS t WHERE t::regclass NOT IN (
   SELECT format('%I.%I', schemaname, tablename)::regclass FROM pg_catalog.pg_publication_tables WHERE pubname = {publication})
 """
 
+_MEMBERSHIPS = """
+SELECT t, p.oid::text || '.' || coalesce(r.oid, 0)::text, c.relreplident = 'f'
+FROM unnest(ARRAY[{relations}]) AS t JOIN pg_catalog.pg_class c ON c.oid = t::regclass
+CROSS JOIN pg_catalog.pg_publication p LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+WHERE p.pubname = {publication}
+"""
+
 
 class Slot:
     """What a job reads of the log.
@@ -51,17 +58,25 @@ class Slot:
         self._settings = settings
         self._name, self._publication = settings.replication_slot, settings.publication
         self.is_prepared = False
+        self.memberships: dict[str, str] = {}
+        """Table -> number of its place in the publication: another one when it was taken out and put back."""
+        self.whole_rows: frozenset[str] = frozenset()
+        """Tables of which the log has deleted rows as they were, and not their keys alone."""
         self._upper: str | None = None
 
-    def prepare(self, relations: Sequence[str], announce: Callable[..., None]) -> bool:
+    def prepare(
+        self, relations: Sequence[str], followed: Mapping[str, str | None], announce: Callable[..., None]
+    ) -> bool:
         """See to it that publication and slot are there; whether one of them is new, and a load has to begin after it.
 
         Args:
             relations: the tables, as SQL names them.
+            followed: those of them that have a bookmark, and their membership as it says.
             announce: takes a warning.
 
         Raises:
-            TapError: the server does not log what is needed, or the role may not make them; says which statement to run.
+            TapError: the server does not log what is needed, or the role may not make them; says which statement to run. Or something
+                was not published for a while.
         """
         self.is_prepared = True
         with closing(connect_to_write(self._settings)) as client:
@@ -71,9 +86,11 @@ class Slot:
                     f"PostgreSQL {self._settings.where}: wal_level is {level}; changes are only logged with wal_level = logical: set it in "
                     "postgresql.conf and restart the server"
                 )
-            is_new = self._publish(client, relations)
+            is_new = self._publish(client, relations, followed)
             found = client.rows(_SLOT.format(slot=literal(self._name)))
             if not found:
+                if followed:
+                    raise self._gap("is gone")
                 self._run(client, _CREATE.format(slot=literal(self._name)))
                 announce("slot_created", f"the replication slot {self._name} was created", slot=self._name)
                 return True
@@ -114,7 +131,7 @@ class Slot:
         """
         confirmed = self.confirmed
         if number(bookmark) < number(confirmed):
-            raise self._gap(f"stands at {confirmed}, behind the bookmark {bookmark}")
+            raise self._gap(f"has moved on to {confirmed}, beyond the bookmark {bookmark}")
 
     def confirm(self, bookmark: str) -> None:
         """Let the server forget what the lake has."""
@@ -146,11 +163,24 @@ class Slot:
         with closing(connect(self._settings)) as client:
             yield from changes(m for batch in client.batches(query) for m in batch.column(0).to_pylist())
 
-    def _publish(self, client: Client, relations: Sequence[str]) -> bool:
+    def _publish(self, client: Client, relations: Sequence[str], followed: Mapping[str, str | None]) -> bool:
         """See to it that all changes of all tables are published; whether there are new ones."""
+        is_new = self._add(client, relations, followed)
+        wanted, publication = ", ".join(map(literal, relations)), literal(self._publication)
+        found = client.rows(_MEMBERSHIPS.format(relations=wanted, publication=publication))
+        self.memberships = {relation: membership for relation, membership, _ in found}
+        self.whole_rows = frozenset(relation for relation, _, is_whole in found if is_whole)
+        for relation, known in followed.items():
+            if known is not None and self.memberships.get(relation) != known:
+                raise self._unpublished(f"did not have {relation} for a while")
+        return is_new
+
+    def _add(self, client: Client, relations: Sequence[str], followed: Mapping[str, str | None]) -> bool:
         name, text = identifier(self._publication), literal(self._publication)
         found = client.rows(_PUBLICATION.format(publication=text))
         if not found:
+            if followed:
+                raise self._unpublished("is gone")
             options = "publish_via_partition_root = true"
             self._run(client, f"CREATE PUBLICATION {name} FOR TABLE {', '.join(relations)} WITH ({options})")
             return True
@@ -162,6 +192,8 @@ class Slot:
             )
         wanted = ", ".join(map(literal, relations))
         missing = [row[0] for row in client.rows(_UNPUBLISHED.format(relations=wanted, publication=text))]
+        if lost := sorted(followed.keys() & set(missing)):
+            raise self._unpublished(f"does not have {', '.join(lost)} any more")
         if missing:
             self._run(client, f"ALTER PUBLICATION {name} ADD TABLE {', '.join(missing)}")
             self._wait_for_older_transactions(client)
@@ -192,9 +224,15 @@ class Slot:
             ) from e
 
     def _gap(self, why: str) -> TapError:
+        return self._missing(f"the replication slot {self._name} {why}")
+
+    def _unpublished(self, why: str) -> TapError:
+        return self._missing(f"the publication {self._publication} {why}")
+
+    def _missing(self, why: str) -> TapError:
         return TapError(
-            f"PostgreSQL {self._settings.where}: gap: the replication slot {self._name} {why}, so changes are missing; a new snapshot is "
-            "needed: dativo run --full-refresh"
+            f"PostgreSQL {self._settings.where}: gap: {why}, so changes are missing; a new snapshot is needed: "
+            "dativo run --config <job> --full-refresh"
         )
 
 

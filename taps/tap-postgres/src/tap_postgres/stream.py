@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from tap_postgres.pgoutput import Change, Row
 
 _ROWS = 20_000
-LSN, SNAPSHOT = "lsn", "snapshot"
+LSN, SNAPSHOT, MEMBERSHIP = "lsn", "snapshot", "publication"
+"""Keys of a bookmark."""
 
 
 class PostgresStream(TableStream):
@@ -71,14 +73,31 @@ class PostgresStream(TableStream):
                     raise TapError(
                         f"{stream.described.item.shown}: has no key by which its changes could be known; add one, or read it otherwise"
                     )
-            if slot.prepare([s.described.relation for s in streams], self.announce):
+            followed = {s.described.relation: s.stream_state.get(MEMBERSHIP) for s in streams if LSN in s.stream_state}
+            if slot.prepare([s.described.relation for s in streams], followed, self.announce):
                 self._database.close()  # so that the snapshot begins after the slot
+            for stream in streams:
+                stream.tell_of_keys_alone(slot.whole_rows)
             bookmarks = [s.stream_state[LSN] for s in streams if s.stream_state.get(LSN)]
             if bookmarks and state_origin().is_lake:
                 for bookmark in bookmarks:
                     slot.require(bookmark)
                 slot.confirm(min(bookmarks, key=number))
         super().extract()
+
+    def tell_of_keys_alone(self, whole_rows: frozenset[str]) -> None:
+        """Before a row is deleted, so that the first one is no surprise."""
+        if not self._deletes_hard and self.described.relation not in whole_rows:
+            message = f"{self.described.item.shown}: of rows that are deleted the log has their keys alone, which is not enough to mark them"
+            self.announce("deletes_lack_rows", f"{message}; {self._how_to_delete}", level=logging.WARNING)
+
+    @property
+    def _deletes_hard(self) -> bool:
+        return bool(self.kit_tap.catalog_metadata(self.name).get("dativo-hard-delete"))
+
+    @property
+    def _how_to_delete(self) -> str:
+        return f"set target.hard_delete: true, or: ALTER TABLE {self.described.relation} REPLICA IDENTITY FULL"
 
     def _extract_rows(self, session: Session, lane: Lane) -> None:
         if not self.follows_log:
@@ -89,6 +108,7 @@ class PostgresStream(TableStream):
             state[LSN] = self._postgres.slot.confirmed
             state[SNAPSHOT] = session.rows("SELECT pg_catalog.pg_current_snapshot()::text")[0][0]
             state[FULL_LOAD] = {"upper": None}
+        state[MEMBERSHIP] = self._postgres.slot.memberships[self.described.relation]
         if FULL_LOAD in state:
             self._load(session, lane, "", None)
             return
@@ -122,11 +142,10 @@ class PostgresStream(TableStream):
         rows: list[tuple[Row, bool]] = []
         for change in changes:
             if change.kind == "delete":
-                if not change.is_whole and not self.kit_tap.catalog_metadata(self.name).get("dativo-hard-delete"):
-                    shown = self.described.relation
+                if not change.is_whole and not self._deletes_hard:
                     raise TapError(
-                        f"{self.described.item.shown}: rows are deleted, and the log has no more than their keys; set target.hard_delete: true, or: "
-                        f"ALTER TABLE {shown} REPLICA IDENTITY FULL"
+                        f"{self.described.item.shown}: rows are deleted, and the log has no more than their keys; {self._how_to_delete}, which is "
+                        "for rows that are deleted from then on, and load it anew: dativo run --config <job> --full-refresh"
                     )
                 rows.append((change.row, True))
                 continue

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import uuid
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,7 @@ class Journal:
         self.io = LakeFileIO(properties)
         scheme, netloc, self._path = PyArrowFileIO.parse_location(root, dict(properties))
         self._fs: pafs.FileSystem = self.io.fs_by_scheme(scheme, netloc)
+        self._last_manifests: set[str] = set()
 
     def directory(self, run_id: str) -> str:
         """Where the checkpoints of a run lie."""
@@ -154,18 +156,29 @@ class Journal:
         with self._fs.open_output_stream(f"{folder}/.{_FILE}") as stream:
             stream.write(msgspec.json.encode(checkpoint))
         self._fs.move(f"{folder}/.{_FILE}", f"{folder}/{_FILE}")
+        manifests = {
+            path.rpartition("/")[2]
+            for s in checkpoint.streams.values()
+            for path in (*s.manifests.values(), *s.tombstone_manifests.values())
+        }
+        # Whoever reads the checkpoint before this one is not disturbed either.
+        self._remove_manifests(folder, manifests | self._last_manifests)
+        self._last_manifests = manifests
 
     def write_manifests(
         self, run_id: str, name: str, files: Iterable[DataFile], specs: Mapping[int, PartitionSpec], schema: Schema
     ) -> dict[int, str]:
-        """Keep data files as Iceberg manifests; returns path by spec id."""
+        """Keep data files as Iceberg manifests; returns path by spec id.
+
+        None replaces one that is there: a checkpoint names it until the next one is written, and a run may be killed in between.
+        """
         by_spec: dict[int, list[DataFile]] = {}
         for file in files:
             by_spec.setdefault(file.spec_id, []).append(file)
         self._fs.create_dir(f"{self._path}/{run_id}", recursive=True)
         paths = {}
         for spec_id, members in by_spec.items():
-            path = f"{self.directory(run_id)}/{name}-{spec_id}.avro"
+            path = f"{self.directory(run_id)}/{name}-{spec_id}-{uuid.uuid4().hex[:12]}.avro"
             output = self.io.new_output(path)
             with write_manifest(2, specs[spec_id], schema, output, 0, "deflate") as writer:
                 for file in members:
@@ -256,6 +269,11 @@ class Journal:
             self._fs.delete_dir(folder)
         except FileNotFoundError:
             return
+
+    def _remove_manifests(self, folder: str, kept: set[str]) -> None:
+        for file in self._fs.get_file_info(pafs.FileSelector(folder)):
+            if file.extension == "avro" and file.base_name not in kept:
+                self._fs.delete_file(file.path)
 
     def _are_there(self, checkpoint: Checkpoint, streams: frozenset[str]) -> bool:
         wanted = [f for name in streams for s in [checkpoint.streams[name]] for f in (*s.files, *s.tombstones)]

@@ -146,7 +146,8 @@ class KeyWatch:
         shown = self._described.item.shown
         if not now.rows and not self._allows_empty:
             message = f"{shown}: is empty; the lake keeps its rows (set target.allow_empty: true to have them deleted)"
-            self._announce("deletions_not_told", message, level=logging.WARNING)
+            if known is None or known.rows:  # else the lake should be as empty
+                self._announce("deletions_not_told", message, level=logging.WARNING)
             return
         ranges = now.changed_since(known)
         if ranges or not now.rows:

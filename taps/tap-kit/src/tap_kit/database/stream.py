@@ -122,7 +122,11 @@ class TableStream(LaneStream):
                 except TransientError as e:
                     if self.sent > sent:
                         patience.renew()
-                    if not self._sent_keys.can_go_on or not patience.is_left():
+                    if not self._sent_keys.can_go_on:
+                        raise TransientError(
+                            f"{e}; rows that came cannot be told from those that did not: run the job again"
+                        ) from e
+                    if not patience.is_left():
                         raise
                     self._sent_keys.ask_again()
                     message = f"{e}; asking again, {self.sent:,} rows were read so far"
