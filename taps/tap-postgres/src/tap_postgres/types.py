@@ -63,7 +63,11 @@ _BY_NAME: dict[str, Kind] = {
     "inet": Kind("string", False, text="CASE WHEN {c} IS NOT NULL THEN concat({c}) END"),
 }
 _AS_JSON = Kind("json", False, text="to_json({c})::text", json_schema=_JSON)
-_ARRAY = Kind("json", False, text=_AS_JSON.text, json_schema={**_JSON, "type": ["array", "null"]})
+# JSON has no lower bounds: an array with others than 1 is the text that the server has for it, which is no array.
+_ARRAY_AS_JSON = (
+    "CASE WHEN array_lower({c}, 1) <> 1 OR array_lower({c}, 2) <> 1 THEN to_json({c}::text) ELSE to_json({c}) END::text"
+)
+_ARRAY = Kind("json", False, text=_ARRAY_AS_JSON, json_schema={**_JSON, "type": ["array", "null"]})
 _OBJECT = Kind("json", False, text=_AS_JSON.text, json_schema={**_JSON, "type": ["object", "null"]})
 _AS_TEXT = Kind("string", False)
 
@@ -165,5 +169,6 @@ def select(column: PgColumn, word: str) -> Selected:
     if kind.word == "json" == word:
         return Selected(column.name, word, (kind.text.format(c=c),), False)
     if column.category in ("A", "C") and word in ("json", "nested"):
-        return Selected(column.name, word, (_AS_JSON.text.format(c=c),), True)
+        text = _ARRAY.text if column.category == "A" else _AS_JSON.text
+        return Selected(column.name, word, (text.format(c=c),), True)
     return Selected(column.name, word, (kind.text.format(c=c),), True)
