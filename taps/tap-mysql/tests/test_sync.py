@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,6 +249,19 @@ def test_what_does_not_go_away_by_itself_fails_at_once(
         sync({**orders.config("orders", retry_s=3600), **change})
     assert "hunter2" not in str(e.value)
     assert orders.server.password not in str(e.value)
+
+
+@pytest.mark.parametrize("ssl_mode", ["required", "disabled"])
+def test_keys_beyond_the_signed_numbers(database: Any, sync: Sync, lane: str, ssl_mode: str) -> None:
+    database.run(
+        "CREATE TABLE t (id bigint unsigned PRIMARY KEY, changed datetime)",
+        "INSERT INTO t VALUES (5, '2024-01-01'), (18446744073709551615, '2024-01-02')",
+    )
+    config = database.config({"name": "t", "cursor_field": "changed"}, ssl_mode=ssl_mode)
+    first = sync(config, lane=lane)
+    assert ids(first) == [Decimal(5), Decimal(2**64 - 1)]
+    database.run("UPDATE t SET changed = '2024-01-03' WHERE id > 5")
+    assert ids(sync(config, state=first.state, lane=lane)) == [Decimal(2**64 - 1)]
 
 
 def test_a_certificate_that_is_not_trusted_is_said_at_once(orders: Any, sync: Sync, tmp_path: Path) -> None:

@@ -214,7 +214,55 @@ def test_a_table_that_was_not_published_for_a_while_is_a_gap(
     for _ in range(2):
         with pytest.raises(TapError, match=f"gap: the publication {log.slot} .*--full-refresh"):
             follow(state)
-    assert len(follow().rows) == 2, "a new load heals it"
+    healed = follow()
+    assert len(healed.rows) == 2, "a new load heals it"
+    log.run("DELETE FROM t WHERE id = 2")
+    assert sorted(applied(healed, follow(healed.state))) == [3]
+
+
+def test_a_publication_of_some_rows_is_refused(log: Any, follow: Callable[..., Any]) -> None:
+    state = follow().state
+    log.run(f"ALTER PUBLICATION {log.slot} SET TABLE t WHERE (id < 2)")
+    with pytest.raises(TapError, match=r'leaves rows of "public"."t" out \(WHERE\)'):
+        follow()
+    log.run(f"ALTER PUBLICATION {log.slot} DROP TABLE t")
+    with pytest.raises(TapError, match="gap"):
+        follow(state)
+    assert len(follow().rows) == 3
+
+
+def test_a_row_whose_key_changes_is_deleted_as_it_was(log: Any, follow: Callable[..., Any], lane: str) -> None:
+    log.run("ALTER TABLE t REPLICA IDENTITY FULL")
+    state = follow(lane=lane, hard=False).state
+    log.run("UPDATE t SET id = 30 WHERE id = 3")
+    old, new = follow(state, lane, hard=False).rows
+    assert (old["id"], old["name"], bool(old["_sdc_deleted_at"])) == (3, "a", True)
+    assert (new["id"], new["name"], new["_sdc_deleted_at"]) == (30, "a", None)
+    log.run("ALTER TABLE t REPLICA IDENTITY DEFAULT", "UPDATE t SET id = 20 WHERE id = 2")
+    with pytest.raises(TapError, match="get another key"):
+        follow(state, lane, hard=False)
+
+
+def test_each_partition_must_have_the_log_show_whole_rows(
+    log: Any, follow: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    log.run(
+        "DROP TABLE t",
+        "CREATE TABLE t (id bigint PRIMARY KEY, name text) PARTITION BY RANGE (id)",
+        "CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (1000)",
+        "INSERT INTO t VALUES (1, 'a'), (2, 'a')",
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+    )
+    state = follow(hard=False).state
+    assert "ALTER TABLE public.t_1 REPLICA IDENTITY FULL" in caplog.text
+    log.run("DELETE FROM t WHERE id = 1")
+    with pytest.raises(TapError, match=r"ALTER TABLE public\.t_1 REPLICA IDENTITY FULL"):
+        follow(state, hard=False)
+    log.run("ALTER TABLE t_1 REPLICA IDENTITY FULL")
+    state = follow(hard=False).state
+    log.run("DELETE FROM t WHERE id = 2")
+    (gone,) = follow(state, hard=False).rows
+    assert (gone["name"], bool(gone["_sdc_deleted_at"])) == ("a", True)
 
 
 def test_soft_deletes_are_told_of_before_there_are_any(

@@ -53,6 +53,7 @@ _BY_TYPE: dict[str, Kind] = {
     "json": _JSON,
     "uuid": Kind("string", json_schema={"format": "uuid", TYPE_KEYWORD: "uuid"}),
 }
+_INTEGERS = ("tinyint", "smallint", "mediumint", "int", "integer", "bigint")
 _GEOMETRIES = (
     "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection",
     "geomcollection",
@@ -77,8 +78,12 @@ class MyColumn:
 
     @property
     def is_integer(self) -> bool:
-        """A whole number of at most 64 bits."""
-        return self.type in ("tinyint", "smallint", "mediumint", "int", "integer", "bigint")
+        """A whole number of at most 64 bits with a sign."""
+        return self.type in _INTEGERS and not self._is_large
+
+    @property
+    def _is_large(self) -> bool:
+        return self.type == "bigint" and "unsigned" in self.shown_type
 
     @property
     def is_time(self) -> bool:
@@ -105,8 +110,7 @@ class MyColumn:
             return Kind(word, text="CAST({c} + 0 AS CHAR)")
         if self.type in _GEOMETRIES:
             return Kind("binary", "ST_AsWKB({c})", text="HEX(ST_AsWKB({c}))")
-        is_large = self.type == "bigint" and "unsigned" in self.shown_type
-        return Kind("decimal(20,0)") if is_large else _BY_TYPE.get(self.type, Kind("string"))
+        return Kind("decimal(20,0)") if self._is_large else _BY_TYPE.get(self.type, Kind("string"))
 
     @property
     def json_schema(self) -> dict[str, Any]:
@@ -129,7 +133,7 @@ def literal_of(column: MyColumn, text: str) -> str:
     """A value of a column, from `text_of`. Numbers are no texts, since MySQL compares those as floats."""
     if column.is_binary:
         return f"X'{text}'"
-    is_number = column.type in ("decimal", "float", "double", "year", "bit") or column.is_integer
+    is_number = column.type in ("decimal", "float", "double", "year", "bit", *_INTEGERS)
     if is_number and re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", text):
         return text
     return literal(text)

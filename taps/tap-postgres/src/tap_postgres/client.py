@@ -158,7 +158,9 @@ def translate(e: adbc_driver_manager.Error | OSError, settings: Settings) -> Tap
     if state == "3D000" or ("database" in lowered and "does not exist" in lowered):
         return TapError(f"{where}: {text}; check database")
     if state == "42501":
-        return TapError(f"{where}: {settings.user} may not read it: {text}; {_grant(text, settings)}")
+        return TapError(
+            f"{where}: {settings.user} may not {'do' if 'for database' in lowered else 'read'} it: {text}; {_grant(text, settings)}"
+        )
     if state == "57014" or "due to statement timeout" in lowered:
         return TapError(f"{where}: {text}; statement_timeout_s says how long a statement may take")
     if is_transient(e):
@@ -172,7 +174,7 @@ def _grant(text: str, settings: Settings) -> str:
     right = {
         "schema": f"USAGE ON SCHEMA {name}",
         "sequence": f"SELECT ON SEQUENCE {name}",
-        "database": f"CONNECT ON DATABASE {name}",
+        "database": f"{'CONNECT' if 'connect' in text.lower() else 'CREATE'} ON DATABASE {name}",
     }
     return f"grant it there: GRANT {right.get(kind, f'SELECT ON {name}')} TO {settings.user}"
 

@@ -40,7 +40,8 @@ class Change(NamedTuple):
     old: Row | None
     """Of an update, as far as it was logged: the old row, or its key where that has changed."""
     is_whole: bool
-    """`row` of a delete has all columns, and not only those of the key."""
+    """What is there of the old row has all columns, and not only those of the key. Of a partition that is only true when the
+    partition has the replica identity of its table."""
     lsn: int
     """Where the transaction's commit stands."""
     xid: int
@@ -79,7 +80,7 @@ def _of_row(kind: bytes, cursor: Cursor, relation: Relation, lsn: int, xid: int)
         if mark == b"K":
             old = {name: value for name, value in old.items() if name in relation.keys}
         cursor.take("c")
-    yield Change("upsert", relation, cursor.row(relation), old, True, lsn, xid)
+    yield Change("upsert", relation, cursor.row(relation), old, mark == b"O", lsn, xid)
 
 
 class Cursor:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tap_postgres.pgoutput import Change
     from tap_postgres.settings import Settings
 
+_RELOAD = "dativo run --config <job> --full-refresh"
 WARN_BYTES = 1 << 30
 """WAL that a slot may hold back before it is told."""
 OLDER_TRANSACTIONS_S = 60
@@ -41,7 +42,10 @@ SELECT t FROM unnest(ARRAY[{relations}]) AS t WHERE t::regclass NOT IN (
 """
 
 _MEMBERSHIPS = """
-SELECT t, p.oid::text || '.' || coalesce(r.oid, 0)::text, c.relreplident = 'f'
+SELECT t, p.oid::text || '.' || coalesce(r.oid, 0)::text, to_jsonb(r) ->> 'prqual' IS NOT NULL, array_to_string(ARRAY(
+  SELECT CASE WHEN x.oid = c.oid THEN t ELSE format('%I.%I', n.nspname, x.relname) END FROM pg_catalog.pg_class x JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
+  WHERE x.relreplident <> 'f' AND (x.oid = c.oid OR x.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) ORDER BY 1
+), chr(10))
 FROM unnest(ARRAY[{relations}]) AS t JOIN pg_catalog.pg_class c ON c.oid = t::regclass
 CROSS JOIN pg_catalog.pg_publication p LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
 WHERE p.pubname = {publication}
@@ -60,8 +64,8 @@ class Slot:
         self.is_prepared = False
         self.memberships: dict[str, str] = {}
         """Table -> number of its place in the publication: another one when it was taken out and put back."""
-        self.whole_rows: frozenset[str] = frozenset()
-        """Tables of which the log has deleted rows as they were, and not their keys alone."""
+        self.keys_alone: dict[str, list[str]] = {}
+        """Table -> it and those of its partitions of whose deleted rows the log has no more than the keys."""
         self._upper: str | None = None
 
     def prepare(
@@ -168,8 +172,14 @@ class Slot:
         is_new = self._add(client, relations, followed)
         wanted, publication = ", ".join(map(literal, relations)), literal(self._publication)
         found = client.rows(_MEMBERSHIPS.format(relations=wanted, publication=publication))
-        self.memberships = {relation: membership for relation, membership, _ in found}
-        self.whole_rows = frozenset(relation for relation, _, is_whole in found if is_whole)
+        self.memberships = {relation: membership for relation, membership, _, _ in found}
+        self.keys_alone = {relation: lacking.split("\n") for relation, _, _, lacking in found if lacking}
+        if filtered := [relation for relation, _, is_filtered, _ in found if is_filtered]:
+            name = identifier(self._publication)
+            raise TapError(
+                f"PostgreSQL {self._settings.where}: the publication {self._publication} leaves rows of {', '.join(filtered)} out (WHERE); "
+                f"run there: ALTER PUBLICATION {name} DROP TABLE {', '.join(filtered)}; and then: {_RELOAD}"
+            )
         for relation, known in followed.items():
             if known is not None and self.memberships.get(relation) != known:
                 raise self._unpublished(f"did not have {relation} for a while")
@@ -183,12 +193,13 @@ class Slot:
                 raise self._unpublished("is gone")
             options = "publish_via_partition_root = true"
             self._run(client, f"CREATE PUBLICATION {name} FOR TABLE {', '.join(relations)} WITH ({options})")
+            self._drop_older_slot(client)
             return True
         if not found[0][0]:
             options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
             raise TapError(
                 f"PostgreSQL {self._settings.where}: the publication {self._publication} leaves changes out; run there: ALTER PUBLICATION "
-                f"{name} SET ({options})"
+                f"{name} SET ({options})" + (f"; and then, for those that were left out: {_RELOAD}" if followed else "")
             )
         wanted = ", ".join(map(literal, relations))
         missing = [row[0] for row in client.rows(_UNPUBLISHED.format(relations=wanted, publication=text))]
@@ -198,6 +209,13 @@ class Slot:
             self._run(client, f"ALTER PUBLICATION {name} ADD TABLE {', '.join(missing)}")
             self._wait_for_older_transactions(client)
         return bool(missing)
+
+    def _drop_older_slot(self, client: Client) -> None:
+        """It stands where there was no publication yet, and from there the server reads nothing. No bookmark needs it."""
+        ours = f"slot_name = {literal(self._name)} AND plugin = 'pgoutput' AND database = current_database() AND NOT active"
+        client.rows(
+            f"SELECT pg_catalog.pg_drop_replication_slot(slot_name)::text FROM pg_catalog.pg_replication_slots WHERE {ours}"  # noqa: S608
+        )
 
     def _wait_for_older_transactions(self, client: Client) -> None:
         """What they have written before the table was published is not in the log for us; the load must show it."""
@@ -231,8 +249,7 @@ class Slot:
 
     def _missing(self, why: str) -> TapError:
         return TapError(
-            f"PostgreSQL {self._settings.where}: gap: {why}, so changes are missing; a new snapshot is needed: "
-            "dativo run --config <job> --full-refresh"
+            f"PostgreSQL {self._settings.where}: gap: {why}, so changes are missing; a new snapshot is needed: {_RELOAD}"
         )
 
 

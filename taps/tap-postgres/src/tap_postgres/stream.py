@@ -77,7 +77,7 @@ class PostgresStream(TableStream):
             if slot.prepare([s.described.relation for s in streams], followed, self.announce):
                 self._database.close()  # so that the snapshot begins after the slot
             for stream in streams:
-                stream.tell_of_keys_alone(slot.whole_rows)
+                stream.tell_of_keys_alone()
             bookmarks = [s.stream_state[LSN] for s in streams if s.stream_state.get(LSN)]
             if bookmarks and state_origin().is_lake:
                 for bookmark in bookmarks:
@@ -85,9 +85,9 @@ class PostgresStream(TableStream):
                 slot.confirm(min(bookmarks, key=number))
         super().extract()
 
-    def tell_of_keys_alone(self, whole_rows: frozenset[str]) -> None:
+    def tell_of_keys_alone(self) -> None:
         """Before a row is deleted, so that the first one is no surprise."""
-        if not self._deletes_hard and self.described.relation not in whole_rows:
+        if not self._deletes_hard and self._keys_alone:
             message = f"{self.described.item.shown}: of rows that are deleted the log has their keys alone, which is not enough to mark them"
             self.announce("deletes_lack_rows", f"{message}; {self._how_to_delete}", level=logging.WARNING)
 
@@ -96,8 +96,15 @@ class PostgresStream(TableStream):
         return bool(self.kit_tap.catalog_metadata(self.name).get("dativo-hard-delete"))
 
     @property
+    def _keys_alone(self) -> list[str]:
+        return self._postgres.slot.keys_alone.get(self.described.relation, [])
+
+    @property
     def _how_to_delete(self) -> str:
-        return f"set target.hard_delete: true, or: ALTER TABLE {self.described.relation} REPLICA IDENTITY FULL"
+        tables = self._keys_alone or [self.described.relation]
+        return (
+            f"set target.hard_delete: true, or: {'; '.join(f'ALTER TABLE {t} REPLICA IDENTITY FULL' for t in tables)}"
+        )
 
     def _extract_rows(self, session: Session, lane: Lane) -> None:
         if not self.follows_log:
@@ -141,17 +148,17 @@ class PostgresStream(TableStream):
         """Changes in their order: rows as they are now, and keys of rows that are gone."""
         rows: list[tuple[Row, bool]] = []
         for change in changes:
-            if change.kind == "delete":
-                if not change.is_whole and not self._deletes_hard:
+            old = change.row if change.kind == "delete" else change.old or {}
+            if change.kind == "delete" or self._has_other_key(change):
+                if not self._deletes_hard and not self._is_whole(change):
                     raise TapError(
-                        f"{self.described.item.shown}: rows are deleted, and the log has no more than their keys; {self._how_to_delete}, which is "
-                        "for rows that are deleted from then on, and load it anew: dativo run --config <job> --full-refresh"
+                        f"{self.described.item.shown}: rows are deleted or get another key, and the log has no more of them than their keys; "
+                        f"{self._how_to_delete}, which is for rows that are deleted from then on, and load it anew: "
+                        "dativo run --config <job> --full-refresh"
                     )
-                rows.append((change.row, True))
+                rows.append(({k: old.get(k) for k in self.described.key} if self._deletes_hard else old, True))
+            if change.kind == "delete":
                 continue
-            old = change.old or {}
-            if old and any(old.get(k) not in (change.row.get(k), None, UNCHANGED) for k in self.described.key):
-                rows.append(({k: old.get(k) for k in self.described.key}, True))
             # Generated columns are not logged, and a publication may leave out others.
             unlogged: Row = dict.fromkeys(self._logged - change.row.keys(), UNCHANGED)
             rows.append(({n: old.get(n, v) if v is UNCHANGED else v for n, v in change.row.items()} | unlogged, False))
@@ -160,6 +167,14 @@ class PostgresStream(TableStream):
             table, misfits = self._typed(session, rows)
             self._write_in_order(lane, table, misfits)
             self.sent += table.num_rows
+
+    def _is_whole(self, change: Change) -> bool:
+        """A partition that has the log show keys alone looks as if the rest were NULL."""
+        return change.is_whole and not set(self._keys_alone) - {self.described.relation}
+
+    def _has_other_key(self, change: Change) -> bool:
+        old = change.old or {}
+        return bool(old) and any(old.get(k) not in (change.row.get(k), None, UNCHANGED) for k in self.described.key)
 
     def _write_in_order(self, lane: Lane, table: pa.Table, misfits: Sequence[Misfit]) -> None:
         """A key may have several versions, and a lane sends rows with values without room apart from the others."""
