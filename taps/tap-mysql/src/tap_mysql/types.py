@@ -78,8 +78,8 @@ class MyColumn:
 
     @property
     def is_integer(self) -> bool:
-        """A whole number of at most 64 bits with a sign."""
-        return self.type in _INTEGERS and not self._is_large
+        """A whole number of at most 64 bits."""
+        return self.type in _INTEGERS
 
     @property
     def _is_large(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INCREMENTAL
 
-from tap_kit.columns import TYPE_KEYWORD, columns_of
+from tap_kit.columns import TYPE_KEYWORD, columns_of, type_of
 from tap_kit.database import ranges
 from tap_kit.database.cursor import Window
 from tap_kit.database.keys import KEYS, KeyWatch
@@ -295,7 +295,9 @@ class TableStream(LaneStream):
             self.announce("columns_missing", message, level=logging.WARNING, columns=unexpected)
         chosen = [self._database.select(there[c.name], c.type) for c in wanted if c.name in there]
         keys = [
-            self._database.quote(c.name) if c.is_integer else self._database.text_of(c)
+            self._database.quote(c.name)
+            if c.is_integer and type_of(c.json_schema) == "long"
+            else self._database.text_of(c)
             for c in ranges.key_columns(self.described)
         ]
         return Reader(chosen, missing, keys, {c.name for c in wanted if c.nulls_odd})
