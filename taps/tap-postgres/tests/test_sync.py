@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from adbc_driver_postgresql import dbapi
 
+from tap_kit.conformance import GoesOnWithSeveralTables
 from tap_kit.errors import TapError
 from tap_postgres.client import Client
 
@@ -242,18 +243,8 @@ def test_cursors_of_any_type_that_has_an_order(database: Any, sync: Sync, kind: 
     assert ids(sync(database.config(table()), state=state, lane=lane)) == [20, 21, 22]
 
 
-def test_a_run_that_goes_on_does_not_begin_finished_tables_again(orders: Any, sync: Sync, lane: str) -> None:
-    orders.run("CREATE TABLE others (id int PRIMARY KEY)", "INSERT INTO others VALUES (1), (2)")
-    config = orders.config("orders", "others")
-    whole = sync(config, lane=lane)
-    begun = [s["value"] for s in whole.of("STATE") if s["value"]["bookmarks"].get("orders", {}).get("full_load")][-1]
-    assert begun["bookmarks"]["orders"] == {"full_load": {"done": True}}
-    rest = sync(config, state=begun, lane=lane)
-    assert {m["stream"] for m in rest.messages if m["type"] in ("RECORD", "BATCH")} == {"others"}
-    assert len(rest.rows) == 2
-    assert rest.state == whole.state
-    again = sync(config, state=rest.state, lane=lane)
-    assert len(again.raw) + len(again.batched) == 1002, "the next run loads all of them"
+class TestSeveralTables(GoesOnWithSeveralTables):
+    """On PostgreSQL."""
 
 
 def test_an_exclusive_resume_reads_no_row_twice_and_none_too_few(

@@ -318,9 +318,7 @@ class RestsWhileNothingIsNew:
             if not statement:
                 assert output.state == before
 
-    def test_without_an_index_looking_would_cost_as_much_as_reading(
-        self, filled: Any, read: Callable[..., Any]
-    ) -> None:
+    def test_without_an_index_a_look_costs_as_much_as_reading(self, filled: Any, read: Callable[..., Any]) -> None:
         assert filled
         output, _ = read()
         assert read(output.state)[1] == [2, 3]
@@ -380,3 +378,22 @@ class RestsWhileNothingIsNew:
         caplog.clear()
         sync(config, chosen, third.state)
         assert "have come or changed" not in caplog.text, "once is enough"
+
+
+class GoesOnWithSeveralTables:
+    """A load of all rows of several tables. The fixture `orders` is a database with a table of 1,000 orders."""
+
+    def test_finished_tables_are_not_begun_again(self, orders: Any, sync: Callable[..., Any], lane: str) -> None:
+        orders.run("CREATE TABLE others (id int PRIMARY KEY)", "INSERT INTO others VALUES (1), (2)")
+        config = orders.config("orders", "others")
+        whole = sync(config, lane=lane)
+        begun = [s["value"] for s in whole.of("STATE") if s["value"]["bookmarks"].get("orders", {}).get("full_load")][
+            -1
+        ]
+        assert begun["bookmarks"]["orders"] == {"full_load": {"done": True}}
+        rest = sync(config, state=begun, lane=lane)
+        assert {m["stream"] for m in rest.messages if m["type"] in ("RECORD", "BATCH")} == {"others"}
+        assert len(rest.rows) == 2
+        assert rest.state == whole.state
+        again = sync(config, state=rest.state, lane=lane)
+        assert len(again.raw) + len(again.batched) == 1002, "the next run loads all of them"

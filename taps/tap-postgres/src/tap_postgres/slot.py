@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tap_postgres.pgoutput import Change
     from tap_postgres.settings import Settings
 
-_RELOAD = "dativo run --config <job> --full-refresh"
+RELOAD = "dativo run --config <job> --full-refresh"
+"""What fills a gap."""
 WARN_BYTES = 1 << 30
 """WAL that a slot may hold back before it is told."""
 OLDER_TRANSACTIONS_S = 60
@@ -178,7 +179,7 @@ class Slot:
             name = identifier(self._publication)
             raise TapError(
                 f"PostgreSQL {self._settings.where}: the publication {self._publication} leaves rows of {', '.join(filtered)} out (WHERE); "
-                f"run there: ALTER PUBLICATION {name} DROP TABLE {', '.join(filtered)}; and then: {_RELOAD}"
+                f"run there: ALTER PUBLICATION {name} DROP TABLE {', '.join(filtered)}; and then: {RELOAD}"
             )
         for relation, known in followed.items():
             if known is not None and self.memberships.get(relation) != known:
@@ -199,7 +200,7 @@ class Slot:
             options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
             raise TapError(
                 f"PostgreSQL {self._settings.where}: the publication {self._publication} leaves changes out; run there: ALTER PUBLICATION "
-                f"{name} SET ({options})" + (f"; and then, for those that were left out: {_RELOAD}" if followed else "")
+                f"{name} SET ({options})" + (f"; and then, for those that were left out: {RELOAD}" if followed else "")
             )
         wanted = ", ".join(map(literal, relations))
         missing = [row[0] for row in client.rows(_UNPUBLISHED.format(relations=wanted, publication=text))]
@@ -249,7 +250,7 @@ class Slot:
 
     def _missing(self, why: str) -> TapError:
         return TapError(
-            f"PostgreSQL {self._settings.where}: gap: {why}, so changes are missing; a new snapshot is needed: {_RELOAD}"
+            f"PostgreSQL {self._settings.where}: gap: {why}, so changes are missing; a new snapshot is needed: {RELOAD}"
         )
 
 

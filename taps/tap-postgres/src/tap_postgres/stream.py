@@ -21,7 +21,7 @@ from tap_kit.lanes import Misfit
 from tap_kit.origin import state_origin
 from tap_kit.tap import selected_schema
 from tap_postgres.pgoutput import UNCHANGED
-from tap_postgres.slot import is_visible, number
+from tap_postgres.slot import RELOAD, is_visible, number
 from tap_postgres.types import PgColumn, identifier, literal
 
 if TYPE_CHECKING:
@@ -153,8 +153,7 @@ class PostgresStream(TableStream):
                 if not self._deletes_hard and not self._is_whole(change):
                     raise TapError(
                         f"{self.described.item.shown}: rows are deleted or get another key, and the log has no more of them than their keys; "
-                        f"{self._how_to_delete}, which is for rows that are deleted from then on, and load it anew: "
-                        "dativo run --config <job> --full-refresh"
+                        f"{self._how_to_delete}, which is for rows that are deleted from then on, and load it anew: {RELOAD}"
                     )
                 rows.append(({k: old.get(k) for k in self.described.key} if self._deletes_hard else old, True))
             if change.kind == "delete":

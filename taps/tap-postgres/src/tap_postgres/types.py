@@ -168,7 +168,4 @@ def select(column: PgColumn, word: str) -> Selected:
         return Selected(column.name, word, (c,), False, kind.sift)
     if kind.word == "json" == word:
         return Selected(column.name, word, (kind.text.format(c=c),), False)
-    if column.category in ("A", "C") and word in ("json", "nested"):
-        text = _ARRAY.text if column.category == "A" else _AS_JSON.text
-        return Selected(column.name, word, (text.format(c=c),), True)
     return Selected(column.name, word, (kind.text.format(c=c),), True)
