@@ -139,3 +139,11 @@ def test_json_that_repeats_is_compacted_like_json_that_does_not() -> None:
     got = coerce(pa.array([*few, "no json"]), column)
     assert list(got.bad) == [4000]
     assert got.array[0].as_py() == '{"a":1,"b":[1,2]}'
+
+
+def test_a_decimal_of_the_right_type_with_too_many_digits_does_not_fit() -> None:
+    wide = pa.array([Decimal("99.99"), Decimal("100.00"), None, Decimal("-12345678.90")], pa.decimal128(38, 2))
+    narrow = pa.Array.from_buffers(pa.decimal128(4, 2), len(wide), wide.buffers())  # the type promises, nobody checks
+    got = coerce(narrow, Column(name="d", type="decimal(4,2)"))
+    assert got.array.to_pylist() == [Decimal("99.99"), None, None, None]
+    assert sorted(got.bad) == [1, 3]

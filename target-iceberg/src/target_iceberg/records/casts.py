@@ -83,6 +83,9 @@ def _decimal(array: pa.Array, column: Column) -> pa.Array:
     if pa.types.is_integer(array.type):
         array = array.cast(pa.decimal128(20, 0))
     _require(pa.types.is_decimal(array.type), "not decimals")
+    if array.type == arrow_type(column):  # which says nothing about the values
+        _require_below(array, precision - scale)
+        return array
     array = array.cast(pa.decimal256(76, array.type.scale))
     # Bounds first: Arrow multiplies when it rescales, and where that overflows it may not notice.
     _require_below(array, precision - scale)

@@ -67,8 +67,11 @@ class StagedRows:
 def count_duplicates(rows: StagedRows, columns: Sequence[str]) -> tuple[int, pa.Table | None]:
     """(rows that repeat an earlier row's values, one of them); rows with a NULL among the values do not count.
 
-    64-bit hashes are sorted, which proves uniqueness if none comes twice; those that do are looked up in the files.
+    Numbers that only rise are unique. Else 64-bit hashes are sorted, which proves uniqueness if none comes twice; those that do
+    are looked up in the files.
     """
+    if len(columns) == 1 and _only_rise(rows, columns[0]):
+        return 0, None
     total = rows.count()
     shares = max(1, math.ceil(total / MAX_HASHES))
     duplicates, suspects = 0, []
@@ -84,6 +87,25 @@ def count_duplicates(rows: StagedRows, columns: Sequence[str]) -> tuple[int, pa.
         return 0, None
     collisions, example = _verify(rows, columns, np.sort(np.concatenate(suspects)[:_MAX_VERIFIED]))
     return duplicates - collisions, example
+
+
+def _only_rise(rows: StagedRows, column: str) -> bool:
+    """Each number is greater than the one before, as keys are that a database has read in their order."""
+    last = None
+    for batch in rows.batches([column]):
+        values = batch.column(0)
+        if not _is_number(values.type) or values.null_count:
+            return False
+        numbers = _whole_numbers(values)
+        if len(numbers) and ((last is not None and numbers[0] <= last) or not (numbers[1:] > numbers[:-1]).all()):
+            return False
+        last = numbers[-1] if len(numbers) else last
+    return True
+
+
+def _whole_numbers(values: pa.Array) -> npt.NDArray[np.int64]:
+    """What an array without NULL is stored as."""
+    return np.asarray(values.view(_INTEGERS[values.type.bit_width]).to_numpy().astype(np.int64, copy=False))
 
 
 def _hashes(rows: StagedRows, columns: Sequence[str], at_most: int, share: int, shares: int) -> npt.NDArray[np.uint64]:
@@ -118,9 +140,8 @@ class _Hasher:
     def hashes(self, table: pa.Table) -> npt.NDArray[np.uint64]:
         """One per row; two rows with the same values have the same."""
         if table.num_columns == 1 and _is_number(table.schema.types[0]):
-            values = table.column(0).combine_chunks()
             # The values themselves are as good: they are of 64 bits or fewer.
-            return np.asarray(values.view(_INTEGERS[values.type.bit_width]).to_numpy().astype(np.int64).view(np.uint64))
+            return _whole_numbers(table.column(0).combine_chunks()).view(np.uint64)
         import duckdb
 
         self._connection = self._connection or duckdb.connect()
