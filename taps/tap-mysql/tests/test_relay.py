@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_mysql.relay import AHEAD_BYTES, Relay
+from tap_mysql.relay import AHEAD_BYTES, WAITS_S, Gate, Relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,3 +117,23 @@ def test_a_server_that_does_not_listen_shows_as_a_connection_that_ends(tmp_path:
             assert client.recv(1) == b""
     finally:
         relay.close()
+
+
+def test_what_is_there_already_when_somebody_asks_is_not_sent_for_again() -> None:
+    now = [0.0]
+    gate = Gate(100, clock=lambda: now[0])
+    gate.count(100)  # a queue of batches, which nobody has taken yet
+    for _ in range(1000):
+        gate.open()
+        assert not gate.may_pass
+        gate.close()
+    gate.open()
+    now[0] += WAITS_S
+    assert gate.may_pass
+    gate.count(10)
+    gate.close()
+    assert gate.may_pass, "the one who had to wait has taken all"
+    gate.count(99)
+    assert gate.may_pass
+    gate.count(1)
+    assert not gate.may_pass

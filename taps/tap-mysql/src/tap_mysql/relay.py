@@ -16,14 +16,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 AHEAD_BYTES = 8 << 20
 """So much of a result may wait in memory."""
+WAITS_S = 0.002
+"""Whoever has waited so long has found nothing; a batch that is there already is taken sooner."""
 _BLOCK_BYTES = 256 << 10
 _CONNECT_TIMEOUT_S = 10
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
@@ -108,44 +111,54 @@ def _tell(process: subprocess.Popen[bytes], what: bytes) -> None:
 
 
 class Gate:
-    """How much of a result may pass."""
+    """How much of a result may pass: what was taken cannot be told, only that nothing was left when somebody had to wait."""
 
-    def __init__(self, ahead_bytes: int) -> None:
-        self._changed = threading.Condition()
+    def __init__(self, ahead_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._changed, self._clock = threading.Condition(), clock
         self._ahead_bytes = self._credit = ahead_bytes
-        self._is_awaited, self._passed = False, False
+        self._awaited_since: float | None = None
+        self._had_to_pass = False
 
     def open(self) -> None:
         """Somebody waits."""
         with self._changed:
-            self._is_awaited, self._passed = True, False
+            self._awaited_since, self._had_to_pass = self._clock(), False
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Nobody waits any more. If anything had to pass for that, all that had passed before is taken."""
+        """Nobody waits any more. If more had to pass for that, all that had passed before is taken."""
         with self._changed:
-            self._is_awaited = False
-            if self._passed:
+            self._awaited_since = None
+            if self._had_to_pass:
                 self._credit = self._ahead_bytes
                 self._changed.notify_all()
 
     def reset(self) -> None:
         """Nothing has passed."""
         with self._changed:
-            self._is_awaited, self._passed, self._credit = False, False, self._ahead_bytes
+            self._awaited_since, self._had_to_pass, self._credit = None, False, self._ahead_bytes
             self._changed.notify_all()
+
+    @property
+    def may_pass(self) -> bool:
+        """Something may pass now."""
+        return self._credit > 0 or (self._awaited_since is not None and self._left_s(self._awaited_since) <= 0)
 
     def wait(self) -> bool:
         """Return true, when something may pass."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._is_awaited or self._credit > 0)
+            while not self.may_pass:
+                self._changed.wait(None if self._awaited_since is None else self._left_s(self._awaited_since))
+            return True
+
+    def _left_s(self, since: float) -> float:
+        return since + WAITS_S - self._clock()
 
     def count(self, n: int) -> None:
         """So many bytes pass."""
         with self._changed:
-            self._passed = True
-            if not self._is_awaited:
-                self._credit -= n
+            self._had_to_pass = self._had_to_pass or self._credit <= 0
+            self._credit -= n
 
 
 class Program:
