@@ -8,11 +8,16 @@ import shutil
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from adbc_driver_postgresql import dbapi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 FAKES = ROOT / "tests/runtime/plugins"
@@ -141,3 +146,99 @@ def helpers() -> Any:
     from types import SimpleNamespace
 
     return SimpleNamespace(events=events, wait_for=wait_for, descendants=descendants, wait_until_gone=wait_until_gone)
+
+
+SHOP_JOB = """\
+source_connector: postgres
+target_connector: iceberg
+source:
+  tables: ["public.*"]
+  exclude: ["public.tmp_*"]
+  incremental: {cursor_field: changed}
+  engine: {options: {chunk_rows: 500}}
+"""
+
+
+class Shop:
+    """A project of one job, and a database that it loads."""
+
+    job = SHOP_JOB
+
+    def __init__(self, root: Path, environment: dict[str, str], uri: str) -> None:
+        self.root, self.environment, self.uri = root, environment, uri
+        (root / "jobs/acme").mkdir(parents=True)
+        (root / "jobs/acme/shop.yaml").write_text(SHOP_JOB)
+
+    def sql(self, *statements: str) -> None:
+        with dbapi.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def query(self, query: str) -> Any:
+        with dbapi.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "dativo", *arguments]
+        return subprocess.Popen(
+            command, cwd=self.root, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def dativo(self, *arguments: str, code: int = 0) -> str:
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=240)
+        assert process.returncode == code, out + err
+        assert "Traceback" not in out + err
+        return out + err
+
+    def run(self, *options: str, code: int = 0) -> dict[str, Any]:
+        said = self.dativo("run", "--config", "jobs/acme/shop.yaml", "--log-format", "json", *options, code=code)
+        last: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
+        return last
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        said = self.dativo("table", "show", f"acme/{table}", "--format", "json", "--limit", "100000")
+        rows: list[dict[str, Any]] = json.loads(said)["rows"]
+        return rows
+
+    def infer(self) -> str:
+        said = self.dativo("contract", "infer", "acme/shop")
+        for file in (self.root / "assets/postgres/v1.0").glob("*.yaml"):
+            file.write_text(file.read_text().replace("status: draft", "status: active"))
+        return said
+
+
+@pytest.fixture
+def make_shop() -> type[Shop]:
+    """For a database of another kind."""
+    return Shop
+
+
+@pytest.fixture
+def shop(tmp_path: Path, postgres_server: Any) -> Iterator[Shop]:
+    name = f"e{uuid.uuid4().hex[:16]}"
+    with dbapi.connect(postgres_server.uri, autocommit=True) as admin, admin.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        environment = {
+            **os.environ,
+            "PGHOST": postgres_server.host,
+            "PGPORT": str(postgres_server.port),
+            "PGDATABASE": name,
+            "PGUSER": postgres_server.user,
+            "PGPASSWORD": postgres_server.password,
+        }
+        made = Shop(tmp_path, environment, postgres_server.uri.rpartition("/")[0] + f"/{name}")
+        made.sql(
+            "CREATE TABLE orders (id bigint PRIMARY KEY, customer_email text NOT NULL, total numeric(10,2), tags text[], changed timestamptz)",
+            "COMMENT ON TABLE orders IS 'Orders of the shop.'",
+            "COMMENT ON COLUMN orders.total IS 'With tax.'",
+            "CREATE TABLE events (kind text, changed timestamptz NOT NULL)",
+            "CREATE TABLE tmp_import (x int)",
+            "INSERT INTO orders SELECT i, 'a' || i || '@b.example', i, ARRAY['x'], timestamptz '2024-01-01 00:00+00' + i * interval '1 s' "
+            "FROM generate_series(1, 5000) i",
+            "INSERT INTO events SELECT 'click', timestamptz '2024-01-01 00:00+00' + i * interval '1 s' FROM generate_series(1, 10) i",
+            "ANALYZE",
+        )
+        yield made
+        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")

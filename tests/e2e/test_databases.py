@@ -5,110 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pymysql
 import pytest
-from adbc_driver_postgresql import dbapi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.smoke
-JOB = """\
-source_connector: postgres
-target_connector: iceberg
-source:
-  tables: ["public.*"]
-  exclude: ["public.tmp_*"]
-  incremental: {cursor_field: changed}
-  engine: {options: {chunk_rows: 500}}
-"""
 
 
-class Shop:
-    """A project of one job, and a database that it loads."""
-
-    def __init__(self, root: Path, environment: dict[str, str], uri: str) -> None:
-        self.root, self.environment, self.uri = root, environment, uri
-        (root / "jobs/acme").mkdir(parents=True)
-        (root / "jobs/acme/shop.yaml").write_text(JOB)
-
-    def sql(self, *statements: str) -> None:
-        with dbapi.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-
-    def query(self, query: str) -> Any:
-        with dbapi.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:
-            cursor.execute(query)
-            return cursor.fetchall()
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "dativo", *arguments]
-        return subprocess.Popen(
-            command, cwd=self.root, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-
-    def dativo(self, *arguments: str, code: int = 0) -> str:
-        with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=240)
-        assert process.returncode == code, out + err
-        assert "Traceback" not in out + err
-        return out + err
-
-    def run(self, *options: str, code: int = 0) -> dict[str, Any]:
-        said = self.dativo("run", "--config", "jobs/acme/shop.yaml", "--log-format", "json", *options, code=code)
-        last: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
-        return last
-
-    def rows(self, table: str) -> list[dict[str, Any]]:
-        said = self.dativo("table", "show", f"acme/{table}", "--format", "json", "--limit", "100000")
-        rows: list[dict[str, Any]] = json.loads(said)["rows"]
-        return rows
-
-    def infer(self) -> str:
-        said = self.dativo("contract", "infer", "acme/shop")
-        for file in (self.root / "assets/postgres/v1.0").glob("*.yaml"):
-            file.write_text(file.read_text().replace("status: draft", "status: active"))
-        return said
-
-
-@pytest.fixture
-def shop(tmp_path: Path, postgres_server: Any) -> Iterator[Shop]:
-    name = f"e{uuid.uuid4().hex[:16]}"
-    with dbapi.connect(postgres_server.uri, autocommit=True) as admin, admin.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        environment = {
-            **os.environ,
-            "PGHOST": postgres_server.host,
-            "PGPORT": str(postgres_server.port),
-            "PGDATABASE": name,
-            "PGUSER": postgres_server.user,
-            "PGPASSWORD": postgres_server.password,
-        }
-        made = Shop(tmp_path, environment, postgres_server.uri.rpartition("/")[0] + f"/{name}")
-        made.sql(
-            "CREATE TABLE orders (id bigint PRIMARY KEY, customer_email text NOT NULL, total numeric(10,2), tags text[], changed timestamptz)",
-            "COMMENT ON TABLE orders IS 'Orders of the shop.'",
-            "COMMENT ON COLUMN orders.total IS 'With tax.'",
-            "CREATE TABLE events (kind text, changed timestamptz NOT NULL)",
-            "CREATE TABLE tmp_import (x int)",
-            "INSERT INTO orders SELECT i, 'a' || i || '@b.example', i, ARRAY['x'], timestamptz '2024-01-01 00:00+00' + i * interval '1 s' "
-            "FROM generate_series(1, 5000) i",
-            "INSERT INTO events SELECT 'click', timestamptz '2024-01-01 00:00+00' + i * interval '1 s' FROM generate_series(1, 10) i",
-            "ANALYZE",
-        )
-        yield made
-        cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def test_from_a_database_to_tables_that_are_kept_up(shop: Shop) -> None:
+def test_from_a_database_to_tables_that_are_kept_up(shop: Any) -> None:
     assert "no contract is for a table that 'public.*' means" in shop.dativo("validate", code=2)
     said = shop.infer()
     assert re.findall(r"wrote \S+/(\w+)\.yaml", said) == ["events", "orders"]
@@ -136,7 +46,7 @@ def test_from_a_database_to_tables_that_are_kept_up(shop: Shop) -> None:
     assert len(shop.rows("postgres.events")) == 11, "what has no key is appended, and nothing twice"
 
 
-def test_a_table_that_is_new_there_gets_its_contract(shop: Shop) -> None:
+def test_a_table_that_is_new_there_gets_its_contract(shop: Any) -> None:
     shop.infer()
     shop.sql("CREATE TABLE items (id int PRIMARY KEY, changed timestamptz)", "INSERT INTO items VALUES (1, now())")
     said = shop.infer()
@@ -146,14 +56,14 @@ def test_a_table_that_is_new_there_gets_its_contract(shop: Shop) -> None:
     assert len(shop.rows("postgres.items")) == 1
 
 
-def test_tables_of_any_name_get_contracts_that_fit_and_rows(shop: Shop) -> None:
+def test_tables_of_any_name_get_contracts_that_fit_and_rows(shop: Any) -> None:
     shop.sql("CREATE SCHEMA \"we.ird\"", *(
         f"CREATE TABLE {name} (id int PRIMARY KEY, changed timestamptz DEFAULT now())"
         for name in ('public."dot.ted"', "public.dot_ted", '"we.ird"."Ünï ""q"" tab.le"')
     ))  # fmt: skip
     shop.sql('INSERT INTO public."dot.ted" VALUES (1)', 'INSERT INTO "we.ird"."Ünï ""q"" tab.le" VALUES (2)')
     job = shop.root / "jobs/acme/shop.yaml"
-    job.write_text(JOB.replace('"public.*"', '"public.*", \'"we.ird".*\''))
+    job.write_text(shop.job.replace('"public.*"', '"public.*", \'"we.ird".*\''))
     shop.infer()
     assert shop.run()["outcome"] == "published"
     assert [r["id"] for r in shop.rows("postgres.dot_ted_2")] == [1]
@@ -161,12 +71,12 @@ def test_tables_of_any_name_get_contracts_that_fit_and_rows(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["incremental", "full_refresh"])
-def test_a_load_that_is_killed_goes_on_where_it_was(shop: Shop, strategy: str) -> None:
+def test_a_load_that_is_killed_goes_on_where_it_was(shop: Any, strategy: str) -> None:
     """What was staged is not read again, and the table is as if nothing had happened."""
     shop.infer()
     if strategy == "full_refresh":
         job = shop.root / "jobs/acme/shop.yaml"
-        job.write_text(JOB.replace("{cursor_field: changed}", "{strategy: full_refresh}"))
+        job.write_text(shop.job.replace("{cursor_field: changed}", "{strategy: full_refresh}"))
         shop.run()
         shop.sql("DELETE FROM orders WHERE id = 1")
     shop.environment |= {"DATIVO_CHECKPOINT_EVERY_S": "0", "DATIVO_TEST_CRASH_AT": "checkpoint_written:3"}
@@ -182,7 +92,7 @@ def test_a_load_that_is_killed_goes_on_where_it_was(shop: Shop, strategy: str) -
     assert len(shop.rows("postgres.events")) == 10
 
 
-def test_values_without_room_are_rejected_with_their_reason(shop: Shop) -> None:
+def test_values_without_room_are_rejected_with_their_reason(shop: Any) -> None:
     shop.infer()
     shop.sql("INSERT INTO orders VALUES (9999, 'x', 'NaN', NULL, '2024-06-01')")
     assert shop.run(code=2)["outcome"] == "withheld"
@@ -219,12 +129,12 @@ def checksums(database: int, table: str) -> str:
     return f"SELECT {', '.join(each)} FROM {table}"
 
 
-def in_the_lake(shop: Shop, kind: str) -> list[int]:
+def in_the_lake(shop: Any, kind: str) -> list[int]:
     files = f"read_parquet('{shop.root}/lake/acme/warehouse/{kind}/sheet/data/**/*.parquet')"
     return [int(v) for v in duckdb.execute(checksums(2, files)).fetchall()[0]]
 
 
-def job_of_sheet(shop: Shop, kind: str, table: str) -> None:
+def job_of_sheet(shop: Any, kind: str, table: str) -> None:
     (shop.root / "jobs/acme/shop.yaml").write_text(
         f"source_connector: {kind}\ntarget_connector: iceberg\n"
         f"source: {{tables: [{{name: {table}, object: sheet}}], incremental: {{strategy: full_refresh}}}}\n"
@@ -235,7 +145,7 @@ def job_of_sheet(shop: Shop, kind: str, table: str) -> None:
     shop.run()
 
 
-def test_every_column_of_postgresql_has_the_same_checksum_in_the_lake(shop: Shop) -> None:
+def test_every_column_of_postgresql_has_the_same_checksum_in_the_lake(shop: Any) -> None:
     """Computed by the database, and by DuckDB over the Parquet files."""
     columns = ", ".join(f'"{c}" {t[0]}' for c, t in SHEET.items())
     shop.sql(
@@ -248,7 +158,9 @@ def test_every_column_of_postgresql_has_the_same_checksum_in_the_lake(shop: Shop
     assert in_the_lake(shop, "postgres") == [int(v) for v in shop.query(checksums(0, "sheet"))[0]]
 
 
-def test_every_column_of_mysql_has_the_same_checksum_in_the_lake(tmp_path: Path, mariadb_server: Any) -> None:
+def test_every_column_of_mysql_has_the_same_checksum_in_the_lake(
+    tmp_path: Path, mariadb_server: Any, make_shop: Any
+) -> None:
     name, server = f"e{uuid.uuid4().hex[:16]}", mariadb_server
     admin = pymysql.connect(
         host=server.host, port=server.port, user=server.user, password=server.password, autocommit=True
@@ -265,14 +177,14 @@ def test_every_column_of_mysql_has_the_same_checksum_in_the_lake(tmp_path: Path,
         )
         where = {"MYSQL_HOST": server.host, "MYSQL_PORT": str(server.port), "MYSQL_DATABASE": name}
         who = {"MYSQL_USER": server.user, "MYSQL_PASSWORD": server.password}
-        shop = Shop(tmp_path, {**os.environ, **where, **who}, "")
+        shop = make_shop(tmp_path, {**os.environ, **where, **who}, "")
         job_of_sheet(shop, "mysql", f"{name}.sheet")
         cursor.execute(checksums(1, "sheet"))
         assert in_the_lake(shop, "mysql") == [int(v) for v in cursor.fetchall()[0]]
         cursor.execute(f"DROP DATABASE {name}")
 
 
-def test_a_wrong_password_is_said_and_not_shown(shop: Shop) -> None:
+def test_a_wrong_password_is_said_and_not_shown(shop: Any) -> None:
     shop.infer()
     shop.environment["PGPASSWORD"] = "wrong-password-1"
     said = shop.dativo("run", "--config", "jobs/acme/shop.yaml", code=2)
@@ -282,10 +194,10 @@ def test_a_wrong_password_is_said_and_not_shown(shop: Shop) -> None:
 
 @pytest.mark.parametrize("hard", [True, False])
 @pytest.mark.parametrize("lane", ["arrow", "record"])
-def test_rows_that_are_gone_are_found_by_their_keys(shop: Shop, hard: bool, lane: str) -> None:
+def test_rows_that_are_gone_are_found_by_their_keys(shop: Any, hard: bool, lane: str) -> None:
     """Also when the first run that looks is killed, and when the table was loaded before anybody looked."""
     job = shop.root / "jobs/acme/shop.yaml"
-    plain = JOB.replace('["public.*"]', '["public.orders"]') + f"target: {{hard_delete: {str(hard).lower()}}}\n"
+    plain = shop.job.replace('["public.*"]', '["public.orders"]') + f"target: {{hard_delete: {str(hard).lower()}}}\n"
     if lane == "record":
         plain = plain.replace("{chunk_rows: 500}", "{chunk_rows: 500, batch_config: null}")
     watching = plain.replace("  exclude:", "  detect_deletes: keys\n  exclude:")
@@ -322,11 +234,13 @@ def test_rows_that_are_gone_are_found_by_their_keys(shop: Shop, hard: bool, lane
     assert gone() == [*range(1, 5001)]
 
 
-def test_the_log_is_followed_with_its_deletes(shop: Shop) -> None:
+def test_the_log_is_followed_with_its_deletes(shop: Any) -> None:
     """A kill between staging and publishing loses nothing, and the slot waits for the lake."""
     job = shop.root / "jobs/acme/shop.yaml"
     job.write_text(
-        JOB.replace('["public.*"]', '["public.orders"]').replace("{cursor_field: changed}", "{strategy: log_based}")
+        shop.job.replace('["public.*"]', '["public.orders"]').replace(
+            "{cursor_field: changed}", "{strategy: log_based}"
+        )
         + "target: {hard_delete: true}\n"
     )
     shop.infer()
@@ -362,7 +276,7 @@ def test_the_log_is_followed_with_its_deletes(shop: Shop) -> None:
         )
 
 
-def test_mysql_is_loaded_and_kept_up(tmp_path: Path, mariadb_server: Any) -> None:
+def test_mysql_is_loaded_and_kept_up(tmp_path: Path, mariadb_server: Any, make_shop: Any) -> None:
     name = f"e{uuid.uuid4().hex[:16]}"
     server = mariadb_server
     admin = pymysql.connect(
@@ -380,9 +294,11 @@ def test_mysql_is_loaded_and_kept_up(tmp_path: Path, mariadb_server: Any) -> Non
         )
         where = {"MYSQL_HOST": server.host, "MYSQL_PORT": str(server.port), "MYSQL_DATABASE": name}
         who = {"MYSQL_USER": server.user, "MYSQL_PASSWORD": server.password}
-        shop = Shop(tmp_path, {**os.environ, **where, **who}, "")
+        shop = make_shop(tmp_path, {**os.environ, **where, **who}, "")
         job = shop.root / "jobs/acme/shop.yaml"
-        job.write_text(JOB.replace("postgres", "mysql").replace("public.*", f"{name}.*").replace("public.", f"{name}."))
+        job.write_text(
+            shop.job.replace("postgres", "mysql").replace("public.*", f"{name}.*").replace("public.", f"{name}.")
+        )
         shop.dativo("contract", "infer", "acme/shop")
         contract = shop.root / "assets/mysql/v1.0/orders.yaml"
         text = contract.read_text()

@@ -10,16 +10,23 @@ import click
 from dativo.commands.output import print_json
 from dativo.errors import DativoError
 from dativo.runtime import probes
+from dativo.runtime.discovery import Discovery
 from dativo.runtime.lake_access import catalog_here, lake_problems
+from dativo.runtime.plugins import is_installed
+from dativo.runtime.private_directory import private_directory
 from dativo.runtime.probes import Probe
+from target_iceberg.run_report import new_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dativo.config.model.resolved import ResolvedJob
+    from dativo.runtime.environment import JobEnvironment
     from target_iceberg.load_plan import LakeCatalog
 
+_DATABASE_TIMEOUT_S = 150
+"""A little more than a tap asks a database again that does not answer as it should."""
 _MARK = {
     "ok": click.style("✓", fg="green"),
     "warning": click.style("!", fg="yellow"),
@@ -63,20 +70,40 @@ def _one_job(job: ResolvedJob, root: Path, secrets_dir: Path) -> Iterator[Probe]
         return
     variables = environment.variables
     addresses = sorted(set(probes.lake_addresses(job, variables)))
-    for address in (*addresses, *probes.source_addresses(job, variables)):
+    sources = list(probes.source_addresses(job, variables))
+    refused = set()
+    for address in (*addresses, *sources):
         refusal = probes.refusal(address)
         if refusal is not None:
+            refused.add(address)
             yield Probe(f"{label} {address}", "problem", refusal, "start the service, or correct its address")
         else:
             yield Probe(f"{label} {address}", "ok", "answers")
+    if job.source.connector_type.category == "database" and refused.isdisjoint(sources):
+        yield from _database(job, environment, root)
     for address in probes.nessie_addresses(job, variables):
         version = probes.nessie_version(address)
         if (problem_of_age := probes.too_old(version)) is not None:
             yield Probe(f"{label} Nessie", "warning", problem_of_age, "upgrade the server")
         elif version is not None:
             yield Probe(f"{label} Nessie", "ok", f"version {'.'.join(map(str, version))}")
-    if all(probes.refusal(address) is None for address in addresses):
+    if refused.isdisjoint(addresses):
         yield _storage(label, catalog_here(lower(job), root=root, variables=variables))
+
+
+def _database(job: ResolvedJob, environment: JobEnvironment, root: Path) -> Iterator[Probe]:
+    """Whether the job's database lets it in and shows it what it names; the tap knows."""
+    if not is_installed(job.source.plugin, root):
+        return  # which has been told
+    label = f"{job.tenant}/{job.name} {job.source.type}"
+    try:
+        with private_directory(new_run_id(), os.environ) as place:
+            catalog = Discovery(job, environment, root, place).catalog(_DATABASE_TIMEOUT_S)
+    except DativoError as problem:
+        yield Probe(label, "problem", problem.message, "the message says what refuses; mend it there")
+        return
+    n = len(catalog.get("streams", []))
+    yield Probe(label, "ok", f"lets in; {'its table' if n == 1 else f'all {n} tables'} of the job can be read")
 
 
 def _storage(label: str, catalog: LakeCatalog) -> Probe:

@@ -176,7 +176,10 @@ def cursor_not_a_column(case: JobCase) -> Iterator[Finding]:
         names = item.contract.column_names
         if item.cursor_field is not None and item.cursor_field not in names:
             problem = f"the cursor '{item.cursor_field}' of '{item.name}' is not a column of {item.contract.file}"
-            remedy = f"add the column to the contract, or set cursor_field to one of: {listed(names, 30)}"
+            remedy = (
+                f"add the column to the contract, set cursor_field to one of: {listed(names, 30)}, or read all of it each "
+                "time: source.incremental.strategy: full_refresh"
+            )
             place = case.object_place(item)
             for candidate in ((*place, "cursor_field"), ("source", "incremental", "cursor_field")):
                 if case.document.written(candidate) == item.cursor_field:

@@ -52,6 +52,8 @@ class Display:
             component = event.fields.get("component")
             text = escape(f"{f'{component}: ' if component else ''}{event.message}")
             self._print(f"[{style}]{text}[/]" if style else text)
+            if "traceback" in event.fields:  # of an error that nobody expected, and that is to be reported
+                self._print(escape(str(event.fields["traceback"])))
 
     def close(self) -> None:
         """Leave the terminal as it was found."""

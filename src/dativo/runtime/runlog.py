@@ -156,6 +156,8 @@ class TextLines:
         where = f"{stamped.tenant}/{stamped.job}: " if stamped.job else ""
         component = f"[{event.fields['component']}] " if "component" in event.fields else ""
         self._stream.write(f"{stamped.time[11:19]} {event.level.upper():<7} {where}{component}{text_of(event)}\n")
+        if "traceback" in event.fields:  # of an error that nobody expected, and that is to be reported
+            self._stream.write(f"{event.fields['traceback']}\n")
         self._stream.flush()
 
     def close(self) -> None:

@@ -15,14 +15,14 @@ WORST_RULES = 5
 def headline(report: RunReport) -> str:
     """One sentence: what became of the run."""
     streams = report.streams
-    published, rejected = sum(s.published for s in streams), sum(s.rejected for s in streams)
+    rejected = sum(s.rejected for s in streams)
     rejects = f", {rejected:,} rejected" if rejected else ""
     took = f" in {_seconds(report):.1f} s"
     match report.outcome:
         case "published":
-            return f"published {_rows(published)} to {_tables(streams)}{rejects}{took}"
+            return f"{_published(streams)}{rejects}{took}"
         case "partial":
-            return f"published {_rows(published)} to {_tables(streams)}{rejects}{took}{_because(report)}"
+            return f"{_published(streams)}{rejects}{took}{_because(report)}"
         case "unchanged":
             return f"nothing new{took}"
         case "dry_run":
@@ -80,6 +80,17 @@ def closing(report: RunReport, job_file: str) -> list[str]:
     if report.outcome == "withheld" and any(s.withheld for s in report.streams):
         lines.append(f"  publish the good rows all the same:  schema_validation_mode: warn  in {job_file}")
     return lines
+
+
+def _published(streams: list[StreamReport]) -> str:
+    """What came, and what went without anything in its place."""
+    came, went = sum(s.published for s in streams), sum(max(0, s.rows_replaced - s.published) for s in streams)
+    if not came:
+        tables = ", ".join(dict.fromkeys(s.table for s in streams if s.rows_replaced))
+        if went:
+            return f"removed {_rows(went)} from {tables}"
+        return "published no rows" if any(s.rejected for s in streams) else "nothing new"
+    return f"published {_rows(came)} to {_tables(streams)}" + (f", removed {went:,}" if went else "")
 
 
 def _rows(n: int) -> str:

@@ -122,7 +122,7 @@ class Tap(SdkTap):
             # What is still buffered would only complain when the interpreter flushes it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         except Exception:
-            logger.exception("internal error; please report it with the lines below")
+            logger.exception("internal error; please report it with its traceback")
         sys.exit(EXIT_FAILED)
 
 

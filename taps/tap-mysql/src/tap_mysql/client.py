@@ -40,6 +40,7 @@ _NO_VALUE = "Could not retrieve"
 _NO_ENTRY = {1045, 1698, 1130}
 _NOT_ALLOWED = {1142, 1143, 1044, 1370}
 _NO_DATABASE = 1049
+_UNKNOWN_HOST = ("Name or service not known", "nodename nor servname", "No address associated")
 _TOO_LONG = {1969, 3024, 1317}
 _BROKEN = ("connection refused", "could not connect", "connection reset", "broken pipe", "timed out", "unexpected eof", "lost connection", "server disconnected", "packet", "os error")  # fmt: skip
 
@@ -198,6 +199,8 @@ def _to_be_mended(number: int | None, text: str, settings: Settings) -> str | No
     """What is wrong and what a person has to do about it; None where that is not known."""
     if number in _NO_ENTRY:
         return f"does not let in {settings.user}: {text}; check username, password and the user's host"
+    if any(words in text for words in _UNKNOWN_HOST):
+        return f"{text}; check host"
     if "CERTIFICATE" in text:
         return f"its certificate is not trusted: {text}; check ssl_ca and ssl_mode"
     if number == _NO_DATABASE:

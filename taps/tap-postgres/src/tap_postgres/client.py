@@ -26,8 +26,12 @@ _BROKEN = (
     "ssl connection has been closed", "eof detected", "network is unreachable", "no route to host",
     "could not translate host name", "recovery",
 )  # fmt: skip
-_PERMANENT = ("password", "does not exist", "no pg_hba.conf entry", "certificate", "does not support ssl", "root.crt")
+_UNKNOWN_HOST = ("name or service not known", "nodename nor servname", "no address associated", "unknown host")
+_PERMANENT = (
+    "password", "does not exist", "no pg_hba.conf entry", "certificate", "does not support ssl", "root.crt", *_UNKNOWN_HOST,
+)  # fmt: skip
 """Words of errors without a SQLSTATE that do not go away by themselves."""
+_ABOUT_TLS = ("ssl", "certificate", "root.crt")
 _BATCH_BYTES = 8 << 20
 _LEAST_SECRET = 4
 """Shorter ones would be found in every message."""
@@ -150,22 +154,30 @@ def translate(e: adbc_driver_manager.Error | OSError, settings: Settings) -> Tap
     """What to do about an error of the server."""
     state, text = _sqlstate(e), _without_secrets(str(e), settings)
     where = f"PostgreSQL {settings.where}"
-    lowered = text.lower()
-    if state in ("28P01", "28000") or "authentication failed" in lowered or "no password supplied" in lowered:
-        return TapError(
-            f"{where}: does not let in {settings.user}: {text}; check username and password, and pg_hba.conf"
-        )
-    if state == "3D000" or ("database" in lowered and "does not exist" in lowered):
-        return TapError(f"{where}: {text}; check database")
-    if state == "42501":
-        return TapError(
-            f"{where}: {settings.user} may not {'do' if 'for database' in lowered else 'read'} it: {text}; {_grant(text, settings)}"
-        )
-    if state == "57014" or "due to statement timeout" in lowered:
-        return TapError(f"{where}: {text}; statement_timeout_s says how long a statement may take")
+    if (said := _to_be_mended(state, text, settings)) is not None:
+        return TapError(f"{where}: {said}")
     if is_transient(e):
         return TransientError(f"{where}: does not answer as it should: {text}")
+    if not state and any(words in text.lower() for words in _ABOUT_TLS):
+        return TapError(f"{where}: {text}; check sslmode and sslrootcert")
     return TapError(f"{where}: {text}")
+
+
+def _to_be_mended(state: str, text: str, settings: Settings) -> str | None:
+    """What is wrong and what a person has to do about it; None where that is not known."""
+    lowered, remedy = text.lower(), None
+    if state in ("28P01", "28000") or "authentication failed" in lowered or "no password supplied" in lowered:
+        return f"does not let in {settings.user}: {text}; check username and password, and pg_hba.conf"
+    if state == "42501":
+        what = "do" if "for database" in lowered else "read"
+        return f"{settings.user} may not {what} it: {text}; {_grant(text, settings)}"
+    if state == "3D000" or ("database" in lowered and "does not exist" in lowered):
+        remedy = "check database"
+    elif not state and any(words in lowered for words in _UNKNOWN_HOST):
+        remedy = "check host"
+    elif state == "57014" or "due to statement timeout" in lowered:
+        remedy = "statement_timeout_s says how long a statement may take"
+    return remedy and f"{text}; {remedy}"
 
 
 def _grant(text: str, settings: Settings) -> str:

@@ -16,6 +16,8 @@ _DATE = r"(\d{4})-(\d\d)-(\d\d)"
 _ZONE = r"(?P<zone>[Zz]|(?P<sign>[+-])(?P<zh>\d\d)(?::?(?P<zm>\d\d))?)?"
 _CLOCK = r"(?P<h>\d\d)(?::(?P<m>\d\d)(?::(?P<s>\d\d)(?:\.(?P<f>\d+))?)?)?"
 _TIMESTAMP = re.compile(_DATE + r"(?:[Tt ]" + _CLOCK + _ZONE + r")?", re.ASCII)
+_BEYOND = re.compile(r"[+-]?infinity|[+-]?\d{5,}-\d\d-\d\d\b.*|\d{4,}-\d\d-\d\d\b.* BC", re.ASCII | re.IGNORECASE)
+"""Moments that other calendars have."""
 _TIME = re.compile(_CLOCK + _ZONE, re.ASCII)
 _EPOCH_DAYS = dt.date(1970, 1, 1).toordinal()
 REJECT = "reject"
@@ -86,9 +88,10 @@ def time(value: Any) -> int:
 
 def _instant(value: Any, expected: str) -> tuple[int, int | None]:
     """(microseconds of the wall clock since 1970, offset in minutes or None)."""
-    m = _TIMESTAMP.fullmatch(text_of(value, expected))
+    text = text_of(value, expected)
+    m = _TIMESTAMP.fullmatch(text)
     if m is None:
-        raise ValueRefused(f"not {expected}")
+        raise ValueRefused("outside the years 1 to 9999" if _BEYOND.fullmatch(text) else f"not {expected}")
     try:
         days = dt.date(int(m[1]), int(m[2]), int(m[3])).toordinal() - _EPOCH_DAYS
     except ValueError as e:

@@ -136,7 +136,7 @@ class Window:
             advice = self._database.index_advice(described, self._cursor)
             announce(
                 "cursor_without_index",
-                f"{described.item.shown}: no index begins with {self._cursor.name}, so every run reads the whole table; make one: {advice}",
+                f"{described.item.shown}: no index begins with {self._cursor.name}, so every run searches the whole table; make one: {advice}",
                 level=logging.WARNING,
             )
 

@@ -181,12 +181,11 @@ class TableStream(LaneStream):
                 f"{self.name}: replication method {self.replication_method} is not one of {self.kit_tap.name}"
             )
         window = self._window(session, cursor)
+        window.warn_without_index(session, self.announce)
         if window.value is None:
             self._load(session, lane, window.of_first_load(), window)
-        else:
-            window.warn_without_index(session, self.announce)
-            if window.upper is not None and not window.is_idle:
-                self._read(session, lane, Part(window.since()))
+        elif window.upper is not None and not window.is_idle:
+            self._read(session, lane, Part(window.since()))
         window.remember(self.stream_state)
 
     def _window(self, session: Session, cursor: SourceColumn) -> Window:

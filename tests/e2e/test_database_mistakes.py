@@ -1,0 +1,103 @@
+"""What people do wrong around a database, and what they are told before and while it runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.smoke
+
+
+def doctor(shop: Any, code: int) -> dict[str, Any]:
+    said = shop.dativo("doctor", "--format", "json", code=code)
+    return next(p for p in json.loads(said[: said.rindex("]") + 1]) if p["what"] == "acme/shop postgres")
+
+
+def test_doctor_tries_the_door_and_the_tables(shop: Any) -> None:
+    shop.infer()
+    assert doctor(shop, 0)["detail"] == "lets in; all 2 tables of the job can be read"
+    right = shop.environment["PGPASSWORD"]
+    shop.environment["PGPASSWORD"] = "wrong-password-1"
+    found = doctor(shop, 1)
+    assert "does not let in dativo" in found["detail"]
+    assert "wrong-password-1" not in str(found)
+    shop.environment["PGPASSWORD"] = right
+    shop.sql("DROP TABLE events")
+    job = shop.root / "jobs/acme/shop.yaml"
+    job.write_text(job.read_text().replace('["public.*"]', "[public.orders, public.events]"))
+    assert "public.events" in doctor(shop, 1)["detail"]
+
+
+def test_all_that_is_missing_is_told_by_infer(shop: Any) -> None:
+    job = shop.root / "jobs/acme/shop.yaml"
+    job.write_text(job.read_text().replace('["public.*"]', "[public.nothing, public.nowhere]"))
+    said = shop.dativo("contract", "infer", "acme/shop", code=2)
+    assert "public.nothing" in said
+    assert "public.nowhere" in said
+    assert "discovery failed" not in said
+
+
+def test_infer_leaves_contracts_that_are_there_and_writes_the_others(shop: Any) -> None:
+    job = shop.root / "jobs/acme/shop.yaml"
+    job.write_text(job.read_text().replace('["public.*"]', "[public.orders, public.events]"))
+    shop.infer()
+    there, gone = (shop.root / f"assets/postgres/v1.0/{name}.yaml" for name in ("orders", "events"))
+    text = there.read_text() + "# by hand\n"
+    there.write_text(text)
+    gone.unlink()
+    assert "orders.yaml: there already, and left as they are" in shop.infer()
+    assert there.read_text() == text
+    assert gone.exists()
+    assert "there already" in shop.dativo("contract", "infer", "acme/shop", code=2)
+
+
+def test_columns_that_differ_in_case_only_stop_their_own_table_alone(shop: Any) -> None:
+    shop.sql('CREATE TABLE twins (id int PRIMARY KEY, "ID" int, changed timestamptz)')
+    said = shop.dativo("contract", "infer", "acme/shop", code=1)
+    assert "twins: gets no contract: id and ID differ in case only; exclude the table" in said
+    assert "wrote assets/postgres/v1.0/orders.yaml" in said
+
+
+def test_a_host_that_is_nowhere_is_not_asked_again(shop: Any) -> None:
+    shop.infer()
+    shop.environment["PGHOST"] = "nowhere.invalid"
+    said = shop.run(code=2)["message"]
+    assert "nowhere.invalid" in said
+    assert "check host" in said
+
+
+def test_tls_that_the_server_does_not_have_is_told_with_what_to_do(shop: Any) -> None:
+    shop.infer()
+    job = shop.root / "jobs/acme/shop.yaml"
+    job.write_text(job.read_text().replace("source:\n", "source:\n  connection: {sslmode: require}\n"))
+    said = shop.run(code=2)["message"]
+    assert "does not support SSL" in said
+    assert "check sslmode" in said
+
+
+def test_a_cursor_without_index_is_told_by_the_first_run(shop: Any) -> None:
+    shop.infer()
+    said = shop.dativo("run", "--config", "jobs/acme/shop.yaml", "--log-format", "text")
+    assert 'CREATE INDEX CONCURRENTLY ON "public"."orders" ("changed")' in said
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_a_run_of_deletions_says_how_many(shop: Any, hard: bool) -> None:
+    job = shop.root / "jobs/acme/shop.yaml"
+    text = (
+        job.read_text()
+        .replace('["public.*"]', "[public.orders]")
+        .replace("  incremental", "  detect_deletes: keys\n  incremental")
+    )
+    job.write_text(text + f"target: {{hard_delete: {str(hard).lower()}}}\n")
+    shop.sql("CREATE INDEX ON orders (changed)")  # so that nothing is read again
+    shop.infer()
+    shop.run()
+    shop.sql("DELETE FROM orders WHERE id <= 3")
+    said = shop.run()["message"]
+    assert said.startswith("removed 3 rows from postgres.orders" if hard else "published 3 rows to postgres.orders"), (
+        said
+    )
+    assert shop.run()["message"].startswith("nothing new")
