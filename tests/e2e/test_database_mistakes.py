@@ -53,6 +53,12 @@ def test_infer_leaves_contracts_that_are_there_and_writes_the_others(shop: Any) 
     assert "there already" in shop.dativo("contract", "infer", "acme/shop", code=2)
 
 
+def test_a_cursor_of_a_type_without_order_is_told(shop: Any) -> None:
+    shop.sql("DROP TABLE orders", "CREATE TABLE orders (id int PRIMARY KEY, changed uuid)")
+    shop.infer()
+    assert "a column of this type cannot be the cursor" in shop.run(code=2)["message"]
+
+
 def test_columns_that_differ_in_case_only_stop_their_own_table_alone(shop: Any) -> None:
     shop.sql('CREATE TABLE twins (id int PRIMARY KEY, "ID" int, changed timestamptz)')
     said = shop.dativo("contract", "infer", "acme/shop", code=1)

@@ -312,3 +312,23 @@ def test_mysql_is_loaded_and_kept_up(tmp_path: Path, mariadb_server: Any, make_s
         assert len(rows) == 5000
         assert sorted(int(r["id"]) for r in rows if float(r["total"]) == -1) == [7, 4000]
         cursor.execute(f"DROP DATABASE {name}")
+
+
+def test_the_least_and_the_greatest_key_come_and_go(shop: Any) -> None:
+    job = shop.root / "jobs/acme/shop.yaml"
+    text = shop.job.replace('["public.*"]', "[public.orders]").replace(
+        "{cursor_field: changed}", "{strategy: full_refresh}"
+    )
+    text = text.replace("  incremental", "  detect_deletes: keys\n  incremental")
+    job.write_text(text + "target: {hard_delete: true, write_mode: upsert}\n")
+    shop.sql("DELETE FROM orders WHERE id > 100")
+    shop.infer()
+    shop.run()
+    least, greatest = -(2**63), 2**63 - 1
+    shop.sql(f"INSERT INTO orders VALUES ({least}, 'x', 1), ({greatest}, 'x', 1)", "DELETE FROM orders WHERE id = 50")
+    shop.run()
+    keys = {r["id"] for r in shop.rows("postgres.orders")}
+    assert keys == {least, greatest, *range(1, 101)} - {50}
+    shop.sql(f"DELETE FROM orders WHERE id IN ({least}, {greatest})")
+    shop.run()
+    assert {r["id"] for r in shop.rows("postgres.orders")} == set(range(1, 101)) - {50}

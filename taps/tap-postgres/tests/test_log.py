@@ -220,6 +220,36 @@ def test_a_table_that_was_not_published_for_a_while_is_a_gap(
     assert sorted(applied(healed, follow(healed.state))) == [3]
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("ALTER TABLE t RENAME TO t_old", "CREATE TABLE t (LIKE t_old INCLUDING ALL)"),
+        ("DROP TABLE t", "CREATE TABLE t (id bigint PRIMARY KEY, name text)", "INSERT INTO t VALUES (1, 'new')"),
+    ],
+)
+def test_another_table_under_the_name_of_one_is_a_gap_where_all_tables_are_published(
+    log: Any, follow: Callable[..., Any], statements: tuple[str, ...]
+) -> None:
+    log.run(f"CREATE PUBLICATION {log.slot} FOR ALL TABLES WITH (publish_via_partition_root = true)")
+    first = follow()
+    log.run("UPDATE t SET name = 'b' WHERE id = 1")
+    second = follow(first.state)
+    assert applied(first, second)[1]["name"] == "b"
+    log.run(*statements)
+    with pytest.raises(TapError, match="gap: the publication"):
+        follow(second.state)
+
+
+def test_a_column_that_the_table_has_lost_is_told(
+    log: Any, follow: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    state = follow().state
+    log.run("ALTER TABLE t DROP COLUMN ok", "UPDATE t SET name = 'b' WHERE id = 1")
+    output = follow(state)
+    assert applied(output)[1]["ok"] is None
+    assert "lacks the columns ok; they are NULL" in caplog.text
+
+
 def test_a_publication_of_some_rows_is_refused(log: Any, follow: Callable[..., Any]) -> None:
     state = follow().state
     log.run(f"ALTER PUBLICATION {log.slot} SET TABLE t WHERE (id < 2)")

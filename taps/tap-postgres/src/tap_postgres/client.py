@@ -175,6 +175,8 @@ def _to_be_mended(state: str, text: str, settings: Settings) -> str | None:
         remedy = "check database"
     elif not state and any(words in lowered for words in _UNKNOWN_HOST):
         remedy = "check host"
+    elif state == "42883" and "function max(" in lowered:
+        remedy = "a column of this type cannot be the cursor"
     elif state == "57014" or "due to statement timeout" in lowered:
         remedy = "statement_timeout_s says how long a statement may take"
     return remedy and f"{text}; {remedy}"

@@ -43,7 +43,7 @@ SELECT t FROM unnest(ARRAY[{relations}]) AS t WHERE t::regclass NOT IN (
 """
 
 _MEMBERSHIPS = """
-SELECT t, p.oid::text || '.' || coalesce(r.oid, 0)::text, to_jsonb(r) ->> 'prqual' IS NOT NULL, array_to_string(ARRAY(
+SELECT t, p.oid::text || '.' || coalesce(r.oid::text, 't' || c.oid::text), to_jsonb(r) ->> 'prqual' IS NOT NULL, array_to_string(ARRAY(
   SELECT CASE WHEN x.oid = c.oid THEN t ELSE format('%I.%I', n.nspname, x.relname) END FROM pg_catalog.pg_class x JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
   WHERE x.relreplident <> 'f' AND (x.oid = c.oid OR x.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) ORDER BY 1
 ), chr(10))
@@ -64,7 +64,8 @@ class Slot:
         self._name, self._publication = settings.replication_slot, settings.publication
         self.is_prepared = False
         self.memberships: dict[str, str] = {}
-        """Table -> number of its place in the publication: another one when it was taken out and put back."""
+        """Table -> number of its place in the publication, or of itself where that has all tables: another one when it was taken out
+        and put back, or another table took its name."""
         self.keys_alone: dict[str, list[str]] = {}
         """Table -> it and those of its partitions of whose deleted rows the log has no more than the keys."""
         self._upper: str | None = None
@@ -101,9 +102,9 @@ class Slot:
                 return True
             _, plugin, is_ours, _, held, _ = found[0]
             if plugin != "pgoutput" or not is_ours:
+                whose = "of another database" if not is_ours else f"one of {plugin}"
                 raise TapError(
-                    f"PostgreSQL {self._settings.where}: the replication slot {self._name} is one of {plugin} or of another database; "
-                    "set replication_slot to another name"
+                    f"PostgreSQL {self._settings.where}: the replication slot {self._name} is {whose}; set replication_slot to another name"
                 )
             if held is not None and held > WARN_BYTES:
                 announce(

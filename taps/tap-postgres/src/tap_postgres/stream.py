@@ -120,6 +120,7 @@ class PostgresStream(TableStream):
             self._load(session, lane, "", None)
             return
         self._postgres.slot.require(state[LSN])
+        self.tell_of_missing(c.name for c in self._wanted if c.name not in self._logged)
         since, snapshot = number(state[LSN]), state.get(SNAPSHOT)
         waiting: list[Change] = []
         for change in self._changes():

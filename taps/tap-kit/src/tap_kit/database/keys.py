@@ -32,6 +32,8 @@ LEAST_STEP = 1024
 EVERYTHING: tuple[int | None, int | None] = (None, None)
 _HASH = 1 << 64
 _FILE_ROWS = 500_000
+_LEAST = -(2**63)
+"""The least key of a column of whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,10 @@ class KeySums:
         return ranges
 
     def _bounds(self, part: int) -> tuple[int, int]:
+        """Ends of a part, which are keys that there may be."""
         first, last = part * self.step, part * self.step
-        return first - (self.step - 1 if part <= 0 else 0), last + (self.step - 1 if part >= 0 else 0)
+        low, high = first - (self.step - 1 if part <= 0 else 0), last + (self.step - 1 if part >= 0 else 0)
+        return max(low, _LEAST), min(high, -_LEAST - 1)
 
 
 class KeyWatch:

@@ -26,7 +26,7 @@ from tap_kit.stream import LaneStream
 from tap_kit.tap import selected_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tap_kit.database.rows import Rows
     from tap_kit.database.settings import Reading
@@ -289,9 +289,7 @@ class TableStream(LaneStream):
         wanted = columns_of(selected_schema(self), self.primary_keys)
         there = {c.name: c for c in self.described.columns}
         missing = {c.name: c.type for c in wanted if c.name not in there}
-        if unexpected := [name for name in missing if name != DELETED_AT]:
-            message = f"{self.described.item.shown}: lacks the columns {', '.join(unexpected)}; they are NULL"
-            self.announce("columns_missing", message, level=logging.WARNING, columns=unexpected)
+        self.tell_of_missing(missing)
         chosen = [self._database.select(there[c.name], c.type) for c in wanted if c.name in there]
         keys = [
             self._database.quote(c.name)
@@ -300,6 +298,12 @@ class TableStream(LaneStream):
             for c in ranges.key_columns(self.described)
         ]
         return Reader(chosen, missing, keys, {c.name for c in wanted if c.nulls_odd})
+
+    def tell_of_missing(self, names: Iterable[str]) -> None:
+        """Columns that the contract has and the table has not."""
+        if unexpected := [name for name in names if name != DELETED_AT]:
+            message = f"{self.described.item.shown}: lacks the columns {', '.join(unexpected)}; they are NULL"
+            self.announce("columns_missing", message, level=logging.WARNING, columns=unexpected)
 
     @cached_property
     def _cursor(self) -> SourceColumn | None:
