@@ -148,7 +148,10 @@ def helpers() -> Any:
     return SimpleNamespace(events=events, wait_for=wait_for, descendants=descendants, wait_until_gone=wait_until_gone)
 
 
-SHOP_JOB = """\
+class Shop:
+    """A project of one job, and a database that it loads."""
+
+    job = """\
 source_connector: postgres
 target_connector: iceberg
 source:
@@ -158,16 +161,10 @@ source:
   engine: {options: {chunk_rows: 500}}
 """
 
-
-class Shop:
-    """A project of one job, and a database that it loads."""
-
-    job = SHOP_JOB
-
     def __init__(self, root: Path, environment: dict[str, str], uri: str) -> None:
         self.root, self.environment, self.uri = root, environment, uri
         (root / "jobs/acme").mkdir(parents=True)
-        (root / "jobs/acme/shop.yaml").write_text(SHOP_JOB)
+        (root / "jobs/acme/shop.yaml").write_text(self.job)
 
     def sql(self, *statements: str) -> None:
         with dbapi.connect(self.uri, autocommit=True) as connection, connection.cursor() as cursor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dativo.config.odcs.columns import case_twins
 from dativo.config.table_names import UNSAFE, is_pattern
 from dativo.errors import DativoError
 from dativo.lower import yaml_text
@@ -18,13 +19,14 @@ from dativo.runtime.inference import contract_of
 from dativo.runtime.private_directory import private_directory
 from target_iceberg.run_report import new_run_id
 
-_RENAME_TWINS = "exclude the table, or read it by a query that renames them"
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from dativo.config.model.resolved import ResolvedJob
+
+_KEPT = "there already, and left as they are; write them anew with --force"
+_RENAME_TWINS = "exclude the table, or read it by a query that renames them"
 
 
 def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force: bool) -> int:
@@ -48,7 +50,7 @@ def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force:
         told = ", ".join(str(files.pop(name)) for name in there)
         if not files and not patterns:
             raise DativoError(f"{told}: there already", "choose one with --object, or overwrite with --force")
-        click.echo(f"{told}: there already, and left as they are; write them anew with --force")
+        click.echo(f"{told}: {_KEPT}")
     directory = (secrets_dir or root / "secrets").absolute()
     environment = job_environment(resolved, None, root=root, secrets_dir=directory, environ=os.environ)
     with private_directory(new_run_id(), os.environ) as place:
@@ -60,7 +62,7 @@ def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force:
             more = {name: contract_file(root, resolved, called[name]) for name in found if name not in names}
             kept = [] if force else [name for name, file in more.items() if file.exists()]
             if kept:
-                click.echo(f"{', '.join(kept)}: there already, and left as they are; write them anew with --force")
+                click.echo(f"{', '.join(kept)}: {_KEPT}")
             files |= {name: file for name, file in more.items() if name not in kept}
         samples = asked.samples(catalog, list(files))
     code = 0
@@ -72,21 +74,17 @@ def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force:
             source=resolved.source.type,
             domain=resolved.target.namespace,
         )
-        if twins := _case_twins([c["name"] for c in contract["schema"]]):
+        names = [column["name"] for column in contract["schema"]]
+        if twin := next(case_twins(names), None):
             click.echo(
-                f"{name}: gets no contract: {' and '.join(twins)} differ in case only; {_RENAME_TWINS}", err=True
+                f"{name}: gets no contract: {twin[1]} and {names[twin[0]]} differ in case only; {_RENAME_TWINS}",
+                err=True,
             )
             code = 1
             continue
         write_atomic(file, _text(contract, resolved))
         click.echo(f"wrote {file.relative_to(root)}: {len(contract['schema'])} columns; read it and correct it")
     return code
-
-
-def _case_twins(names: Sequence[str]) -> list[str]:
-    """Two names that engines which fold case take for one; none: no such names."""
-    first: dict[str, str] = {}
-    return next(([first[n.lower()], n] for n in names if first.setdefault(n.lower(), n) != n), [])
 
 
 def _names_in_the_lake(tables: Sequence[str], taken: Iterable[str]) -> dict[str, str]:

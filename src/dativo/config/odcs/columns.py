@@ -12,7 +12,7 @@ from dativo.config.odcs.types import LOGICAL_TYPES, logical_type
 from target_iceberg.types import UnknownTypeError, column_from_contract_type
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dativo.config.diagnostics import Finding, PathPart
     from dativo.config.yamlio import Document
@@ -37,7 +37,7 @@ def columns(
             findings.append(document.finding("DTV042", (*here, "name"), problem, "remove or rename one of them"))
             continue
         found[name] = column(prop, document, findings, here)
-    _refuse_case_twins(found, document, findings, place, properties)
+    _refuse_case_twins(properties, document, findings, place)
     return tuple(found.values())
 
 
@@ -142,18 +142,18 @@ def _word(prop: dict[str, Any], document: Document, findings: list[Finding], pla
 
 
 def _refuse_case_twins(
-    found: dict[str, Column],
-    document: Document,
-    findings: list[Finding],
-    place: tuple[PathPart, ...],
-    properties: Sequence[dict[str, Any]],
+    properties: Sequence[dict[str, Any]], document: Document, findings: list[Finding], place: tuple[PathPart, ...]
 ) -> None:
     """Engines that read Iceberg fold case: id and ID would be one column to them."""
+    names = [prop["name"] for prop in properties]
+    for i, earlier in case_twins(names):
+        problem = f"'{earlier}' and '{names[i]}' differ in case only; query engines take them for one column"
+        findings.append(document.finding("DTV042", (*place, i, "name"), problem, "rename one of them"))
+
+
+def case_twins(names: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """(position of a name, the first one that differs from it in case only)."""
     first: dict[str, str] = {}
-    for i, prop in enumerate(properties):
-        name = prop["name"]
-        if name in found and first.setdefault(name.lower(), name) != name:
-            problem = (
-                f"'{first[name.lower()]}' and '{name}' differ in case only; query engines take them for one column"
-            )
-            findings.append(document.finding("DTV042", (*place, i, "name"), problem, "rename one of them"))
+    for i, name in enumerate(names):
+        if (earlier := first.setdefault(name.lower(), name)) != name:
+            yield i, earlier
