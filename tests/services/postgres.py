@@ -183,8 +183,10 @@ def _programs() -> Path:
         making.chmod(0o755)
         with jar.open(name) as packed, tarfile.open(fileobj=packed, mode="r:xz") as archive:
             archive.extractall(making, filter="tar")
-    with contextlib.suppress(OSError):  # another process was faster
+    try:
         making.rename(place)
+    except OSError:
+        shutil.rmtree(making)  # another process was faster
     return place
 
 

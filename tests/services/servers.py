@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ JARS, RUN = ROOT / "jars", ROOT / "run"
 STATE = RUN / "servers.json"
 LEAST_JAVA = 21
 READY_WITHIN_S = 120
+FETCH_TRIES = 3
 BUCKET, ACCESS_KEY, SECRET_KEY = "warehouse", "dativo-test", "dativo-test-secret"
 JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
@@ -252,30 +254,47 @@ def _java_version(java: str) -> int:
 
 
 def fetch(artifact: Artifact) -> None:
-    """A jar into JARS, by Maven, which knows the machine's mirrors; checked against its SHA-256."""
+    """A jar into JARS, by Maven, which knows the machine's mirrors; checked against its SHA-256.
+
+    Safe to call from several processes at once: Maven itself does not bear another one that copies to the same place,
+    and nobody sees a file that is not whole.
+
+    Raises:
+        ServicesError: Maven cannot have it, or has another file.
+    """
     file = JARS / artifact.file
-    if not file.exists():
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise ServicesError(
-                f"{artifact.file} is fetched by Maven, and there is no mvn; install it (Debian: apt install maven)"
-            )
-        print(f"fetching {artifact.coordinates}", file=sys.stderr)
-        command = [maven, "-q", "-B", "-C", _COPY, f"-Dartifact={artifact.coordinates}", f"-DoutputDirectory={JARS}"]
+    with lock("jars"):
+        if file.exists():
+            return
+        JARS.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=JARS) as coming:
+            fetched = _by_maven(artifact, Path(coming))
+            found = _sha256(fetched)
+            if found != artifact.sha256:
+                raise ServicesError(f"{artifact.file} has the SHA-256 {found} and not {artifact.sha256}")
+            fetched.rename(file)
+
+
+def _by_maven(artifact: Artifact, place: Path) -> Path:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise ServicesError(
+            f"{artifact.file} is fetched by Maven, and there is no mvn; install it (Debian: apt install maven)"
+        )
+    print(f"fetching {artifact.coordinates}", file=sys.stderr)
+    command = [maven, "-q", "-B", "-C", _COPY, f"-Dartifact={artifact.coordinates}", f"-DoutputDirectory={place}"]
+    for _ in range(FETCH_TRIES):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not file.exists():
-            raise ServicesError(f"Maven cannot fetch {artifact.coordinates}:\n{(done.stdout + done.stderr)[-2000:]}")
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest() if sys.version_info >= (3, 11) else _sha256(stream)
-    if found != artifact.sha256:
-        file.unlink()
-        raise ServicesError(f"{artifact.file} has the SHA-256 {found} and not {artifact.sha256}; it was removed")
+        if not done.returncode and (place / artifact.file).exists():
+            return place / artifact.file
+    raise ServicesError(f"Maven cannot fetch {artifact.coordinates}:\n{(done.stdout + done.stderr)[-2000:]}")
 
 
-def _sha256(stream: object) -> str:
+def _sha256(file: Path) -> str:
     digest = hashlib.sha256()
-    while block := stream.read(1 << 20):  # type: ignore[attr-defined]
-        digest.update(block)
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
