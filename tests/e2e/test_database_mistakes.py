@@ -107,3 +107,33 @@ def test_a_run_of_deletions_says_how_many(shop: Any, hard: bool) -> None:
         said
     )
     assert shop.run()["message"].startswith("nothing new")
+
+
+def test_a_column_that_has_become_text_is_told_and_what_is_no_number_goes_to_quarantine(shop: Any) -> None:
+    shop.sql("CREATE TABLE stock (id int PRIMARY KEY, qty int, changed timestamptz DEFAULT now())")
+    shop.sql("INSERT INTO stock VALUES (1, 1)")
+    shop.infer()
+    shop.run()
+    shop.sql("ALTER TABLE stock ALTER COLUMN qty TYPE text", "INSERT INTO stock VALUES (2, ''), (3, '007')")
+    job = shop.root / "jobs/acme/shop.yaml"
+    job.write_text(job.read_text() + "schema_validation_mode: warn\n")
+    said = shop.dativo("run", "--config", "jobs/acme/shop.yaml", "--log-format", "text", code=1)
+    assert "qty is text there and long in the contract: values are converted where they can be" in said
+    assert {r["id"]: r["qty"] for r in shop.rows("postgres.stock")} == {1: 1, 3: 7}
+    assert [r["value"] for r in shop.rows("postgres.stock__rejects")] == ['""']
+
+
+@pytest.mark.parametrize("mode", ["strict", "relaxed"])
+def test_a_column_that_the_contract_does_not_name(shop: Any, mode: str) -> None:
+    shop.sql("CREATE TABLE stock (id int PRIMARY KEY, changed timestamptz DEFAULT now())")
+    shop.infer()
+    shop.sql("ALTER TABLE stock ADD COLUMN price numeric(5,2)", "INSERT INTO stock VALUES (1, now(), 1.25)")
+    job = shop.root / "jobs/acme/shop.yaml"
+    job.write_text(job.read_text() + f"target: {{mode: {mode}}}\n")
+    said = shop.dativo("run", "--config", "jobs/acme/shop.yaml", "--log-format", "text")
+    (row,) = shop.rows("postgres.stock")
+    if mode == "relaxed":
+        assert str(row["price"]) == "1.25"
+    else:
+        assert "public.stock: has columns that the contract does not name, and that are not read: price" in said
+        assert "price" not in row

@@ -240,6 +240,25 @@ def test_another_table_under_the_name_of_one_is_a_gap_where_all_tables_are_publi
         follow(second.state)
 
 
+def test_a_schema_that_a_publication_did_not_have_for_a_while_is_a_gap(log: Any, follow: Callable[..., Any]) -> None:
+    log.run(f"CREATE PUBLICATION {log.slot} FOR TABLES IN SCHEMA public WITH (publish_via_partition_root = true)")
+    first = follow()
+    log.run("UPDATE t SET name = 'b' WHERE id = 1")
+    second = follow(first.state)
+    assert applied(first, second)[1]["name"] == "b"
+    log.run(
+        f"ALTER PUBLICATION {log.slot} DROP TABLES IN SCHEMA public",
+        "UPDATE t SET name = 'c' WHERE id = 1",
+        f"ALTER PUBLICATION {log.slot} ADD TABLES IN SCHEMA public",
+    )
+    with pytest.raises(TapError, match=r'gap: the publication \S+ did not have "public"."t" for a while'):
+        follow(second.state)
+    third = follow()
+    log.run("ALTER TABLE t RENAME TO t_old", "CREATE TABLE t (LIKE t_old INCLUDING ALL)")
+    with pytest.raises(TapError, match="gap"):
+        follow(third.state)
+
+
 def test_a_column_that_the_table_has_lost_is_told(
     log: Any, follow: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -248,6 +267,19 @@ def test_a_column_that_the_table_has_lost_is_told(
     output = follow(state)
     assert applied(output)[1]["ok"] is None
     assert "lacks the columns ok; they are NULL" in caplog.text
+
+
+def test_a_column_whose_type_has_changed_is_told_and_nothing_of_it_is_lost(
+    log: Any, follow: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.run("ALTER TABLE t ADD COLUMN qty int", "UPDATE t SET qty = id")
+    monkeypatch.setitem(TYPES, "qty", "long")
+    first = follow()
+    assert "columns_converted" not in {getattr(r, "event_type", None) for r in caplog.records}
+    log.run("ALTER TABLE t ALTER COLUMN qty TYPE text", "UPDATE t SET qty = CASE id WHEN 1 THEN '007' ELSE '' END")
+    rows = applied(first, follow(first.state))
+    assert "public.t: qty is text there and long in the contract: values are converted where they can be" in caplog.text
+    assert (rows[1]["qty"], rows[2]["qty"]) == (7, ""), "what is no number is no NULL; the target rejects it"
 
 
 def test_a_publication_of_some_rows_is_refused(log: Any, follow: Callable[..., Any]) -> None:

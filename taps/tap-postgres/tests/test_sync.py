@@ -327,6 +327,39 @@ def test_columns_that_are_gone_are_null_and_told(
     assert set(output.column("gone")) == {None}
 
 
+def test_columns_that_the_contract_does_not_name_are_told(
+    orders: Any, sync: Sync, catalog: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    sync(orders.config("orders"), catalog("orders", {"id": "long"}, ("id",)))
+    assert "does not name, and that are not read: status, changed" in caplog.text
+
+
+def test_a_catalog_that_lets_in_what_it_does_not_name_gets_all_columns(
+    orders: Any, sync: Sync, catalog: Callable[..., Any], lane: str
+) -> None:
+    chosen = catalog("orders", {"id": "string"}, ("id",))
+    chosen["streams"][0]["schema"]["additionalProperties"] = True
+    output = sync(orders.config("orders"), chosen, lane=lane)
+    assert output.rows[0].keys() == {"id", "changed", "status"}
+    assert output.rows[0]["id"] == "1", "as the catalog has it"
+    assert output.of("SCHEMA")[0]["schema"]["properties"]["changed"]["format"] == "date-time"
+
+
+def test_texts_that_are_read_as_numbers_are_told_and_an_empty_one_is_no_null(
+    database: Any, sync: Sync, catalog: Callable[..., Any], lane: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.run(
+        "CREATE TABLE t (id int PRIMARY KEY, qty text, n bigint, d int)",
+        "INSERT INTO t VALUES (1, '007', 1, 1), (2, '', 9007199254740993, 2), (3, NULL, NULL, NULL), (4, '  ', 4, 4)",
+    )
+    chosen = catalog("t", {"id": "long", "qty": "long", "n": "double", "d": "double"}, ("id",))
+    rows = {row["id"]: row["qty"] for row in sync(database.config("t"), chosen, lane=lane).rows}
+    assert rows == {1: 7, 2: "", 3: None, 4: "  "}
+    (told,) = [r for r in caplog.records if getattr(r, "event_type", None) == "columns_converted"]
+    assert told.event_fields["columns"] == ["qty", "n"], "a double holds every int"
+
+
 def test_types_of_the_catalog_win(orders: Any, sync: Sync, catalog: Callable[..., Any], lane: str) -> None:
     types = {"id": "string", "changed": "date", "status": "long"}
     rows = sync(orders.config("orders"), catalog("orders", types, ("id",)), lane=lane).rows

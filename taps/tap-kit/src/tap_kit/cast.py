@@ -52,8 +52,14 @@ def arrow_type(word: str) -> pa.DataType:
     return pa.decimal128(*parameters) if parameters else _ARROW[word]
 
 
-def cast_texts(texts: pa.Array, word: str) -> Typed:
-    """A column's texts (NULL where the file says so) as values of its type."""
+def cast_texts(texts: pa.Array, word: str, *, blank_is_null: bool = True) -> Typed:
+    """A column's texts (NULL where the source says so) as values of its type.
+
+    Args:
+        texts: strings.
+        word: the type.
+        blank_is_null: a text of nothing but spaces is NULL where the type is none of text. A source that knows NULL has others.
+    """
     if word in _TEXTS:
         return Typed(_TEXTS[word](texts), [])
     target = arrow_type(word)
@@ -65,7 +71,7 @@ def cast_texts(texts: pa.Array, word: str) -> Typed:
         else:
             if not _may_mean_something_else(texts, values, word):
                 return Typed(values, [])
-    return _cast_leniently(texts, word, target)
+    return _cast_leniently(texts, word, target, blank_is_null=blank_is_null)
 
 
 def _may_mean_something_else(texts: pa.Array, values: pa.Array, word: str) -> bool:
@@ -78,9 +84,9 @@ def _may_mean_something_else(texts: pa.Array, values: pa.Array, word: str) -> bo
     return False
 
 
-def _cast_leniently(texts: pa.Array, word: str, target: pa.DataType) -> Typed:
+def _cast_leniently(texts: pa.Array, word: str, target: pa.DataType, *, blank_is_null: bool) -> Typed:
     trimmed = pc.utf8_trim_whitespace(texts)
-    present = pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    present = pc.if_else(pc.equal(trimmed, ""), None if blank_is_null else _NO_VALUE, trimmed)
     clean = _CLEAN["decimal" if pa.types.is_decimal(target) else word](present)
     values = pa.concat_arrays(list(_cast_parts(clean, _CAST.get(word, lambda part: pc.cast(part, target)), target)))
     misfits = pc.and_(pc.is_valid(present), pc.is_null(values))

@@ -43,7 +43,7 @@ SELECT t FROM unnest(ARRAY[{relations}]) AS t WHERE t::regclass NOT IN (
 """
 
 _MEMBERSHIPS = """
-SELECT t, p.oid::text || '.' || coalesce(r.oid::text, 't' || c.oid::text), to_jsonb(r) ->> 'prqual' IS NOT NULL, array_to_string(ARRAY(
+SELECT t, p.oid::text || '.' || coalesce(r.oid::text, {schema} || 't' || c.oid::text), to_jsonb(r) ->> 'prqual' IS NOT NULL, array_to_string(ARRAY(
   SELECT CASE WHEN x.oid = c.oid THEN t ELSE format('%I.%I', n.nspname, x.relname) END FROM pg_catalog.pg_class x JOIN pg_catalog.pg_namespace n ON n.oid = x.relnamespace
   WHERE x.relreplident <> 'f' AND (x.oid = c.oid OR x.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid))) ORDER BY 1
 ), chr(10))
@@ -51,6 +51,12 @@ FROM unnest(ARRAY[{relations}]) AS t JOIN pg_catalog.pg_class c ON c.oid = t::re
 CROSS JOIN pg_catalog.pg_publication p LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
 WHERE p.pubname = {publication}
 """
+_OF_SCHEMA = """
+coalesce((SELECT 's' || s.oid FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace), '')
+"""
+"""Number of a schema's place in the publication."""
+_SCHEMAS_SINCE = 150_000
+"""The first version of PostgreSQL whose publications can have schemas."""
 
 
 class Slot:
@@ -64,8 +70,8 @@ class Slot:
         self._name, self._publication = settings.replication_slot, settings.publication
         self.is_prepared = False
         self.memberships: dict[str, str] = {}
-        """Table -> number of its place in the publication, or of itself where that has all tables: another one when it was taken out
-        and put back, or another table took its name."""
+        """Table -> number of its place in the publication, or of its schema's and of itself where that has all tables of those or of the
+        database: another one when it was taken out and put back, or another table took its name."""
         self.keys_alone: dict[str, list[str]] = {}
         """Table -> it and those of its partitions of whose deleted rows the log has no more than the keys."""
         self._upper: str | None = None
@@ -173,7 +179,9 @@ class Slot:
         """See to it that all changes of all tables are published; whether there are new ones."""
         is_new = self._add(client, relations, followed)
         wanted, publication = ", ".join(map(literal, relations)), literal(self._publication)
-        found = client.rows(_MEMBERSHIPS.format(relations=wanted, publication=publication))
+        version = int(client.rows("SELECT pg_catalog.current_setting('server_version_num')")[0][0])
+        schema = _OF_SCHEMA if version >= _SCHEMAS_SINCE else "''"
+        found = client.rows(_MEMBERSHIPS.format(relations=wanted, publication=publication, schema=schema))
         self.memberships = {relation: membership for relation, membership, _, _ in found}
         self.keys_alone = {relation: lacking.split("\n") for relation, _, _, lacking in found if lacking}
         if filtered := [relation for relation, _, is_filtered, _ in found if is_filtered]:

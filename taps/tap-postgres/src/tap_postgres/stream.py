@@ -120,7 +120,7 @@ class PostgresStream(TableStream):
             self._load(session, lane, "", None)
             return
         self._postgres.slot.require(state[LSN])
-        self.tell_of_missing(c.name for c in self._wanted if c.name not in self._logged)
+        self.tell_of_columns()
         since, snapshot = number(state[LSN]), state.get(SNAPSHOT)
         waiting: list[Change] = []
         for change in self._changes():
@@ -248,7 +248,7 @@ class PostgresStream(TableStream):
 def _cast(texts: list[str | None], column: Column, source: PgColumn | None) -> tuple[pa.Array, list[int]]:
     if source is not None and source.type == "bytea" and column.type in ("binary", "string"):
         return pa.array([None if t is None else bytes.fromhex(t.removeprefix("\\x")) for t in texts], pa.binary()), []
-    typed = cast_texts(pa.array(texts, pa.string()), column.type)
+    typed = cast_texts(pa.array(texts, pa.string()), column.type, blank_is_null=False)
     return typed.values, typed.misfits
 
 

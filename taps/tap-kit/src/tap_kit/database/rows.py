@@ -84,7 +84,7 @@ class Reader:
             is_told = column.name not in self._nulled
             if column.is_text:
                 texts = value if pa.types.is_string(value.type) else pc.cast(value, pa.string())
-                typed = cast_texts(texts, column.word)
+                typed = cast_texts(texts, column.word, blank_is_null=False)
                 columns.append(typed.values)
                 for row in typed.misfits if is_told else ():
                     odd.setdefault(row, {})[column.name] = texts[row].as_py()

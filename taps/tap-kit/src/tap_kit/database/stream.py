@@ -13,6 +13,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 from tap_kit.columns import TYPE_KEYWORD, columns_of, type_of
 from tap_kit.database import ranges
 from tap_kit.database.cursor import Window
+from tap_kit.database.drift import differences
 from tap_kit.database.keys import KEYS, KeyWatch
 from tap_kit.database.merged import merged
 from tap_kit.database.ranges import Part
@@ -26,7 +27,7 @@ from tap_kit.stream import LaneStream
 from tap_kit.tap import selected_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tap_kit.database.rows import Rows
     from tap_kit.database.settings import Reading
@@ -76,7 +77,12 @@ class TableStream(LaneStream):
     def _table_schema(self) -> dict[str, Any]:
         given = self.kit_tap.catalog_schema(self.name)
         if given is not None:
-            return given
+            if given.get("additionalProperties") is not True:
+                return given
+            return {
+                **given,
+                "properties": {c.name: c.json_schema for c in self.described.columns} | given["properties"],
+            }
         columns, item = self.described.columns, self.described.item
         found: dict[str, Any] = {
             "type": "object",
@@ -289,7 +295,7 @@ class TableStream(LaneStream):
         wanted = columns_of(selected_schema(self), self.primary_keys)
         there = {c.name: c for c in self.described.columns}
         missing = {c.name: c.type for c in wanted if c.name not in there}
-        self.tell_of_missing(missing)
+        self.tell_of_columns()
         chosen = [self._database.select(there[c.name], c.type) for c in wanted if c.name in there]
         keys = [
             self._database.quote(c.name)
@@ -299,11 +305,15 @@ class TableStream(LaneStream):
         ]
         return Reader(chosen, missing, keys, {c.name for c in wanted if c.nulls_odd})
 
-    def tell_of_missing(self, names: Iterable[str]) -> None:
-        """Columns that the contract has and the table has not."""
-        if unexpected := [name for name in names if name != DELETED_AT]:
-            message = f"{self.described.item.shown}: lacks the columns {', '.join(unexpected)}; they are NULL"
-            self.announce("columns_missing", message, level=logging.WARNING, columns=unexpected)
+    def tell_of_columns(self) -> None:
+        """In what the table's columns are other than the contract has them; told once."""
+        if not self._told_of_columns:
+            self._told_of_columns = True
+            wanted = columns_of(selected_schema(self), self.primary_keys)
+            for event_type, level, message, columns in differences(self.described, wanted, (DELETED_AT,)):
+                self.announce(event_type, message, level=level, columns=columns)
+
+    _told_of_columns = False
 
     @cached_property
     def _cursor(self) -> SourceColumn | None:
