@@ -252,6 +252,7 @@ HANDED_ON = {
     "target_iceberg.singer.pipeline",
     "tap_csv.prefetch",
     "tap_kit.database.merged",
+    "tap_mysql.ahead",
     "dativo.runtime.preflight",
 }
 """Threads that catch whatever happens and raise it again in the thread that waits for them."""

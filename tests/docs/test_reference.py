@@ -28,7 +28,7 @@ SOURCES = [
     for file in sorted(package.rglob("*.py"))
     if (package / "__init__.py").is_file()
 ]
-EMITTERS = {"event", "say", "Event", "announce", "_announce", "_announce_once"}
+EMITTERS = {"Difference", "event", "say", "Event", "announce", "_announce", "_announce_once"}
 
 
 @cache

@@ -18,7 +18,7 @@ class TestDeletions(DetectsDeletions):
     @pytest.fixture(autouse=True)
     def small_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """So that a load has bookmarks."""
-        monkeypatch.setattr("tap_mysql.client._BATCH_ROWS", 500)
+        monkeypatch.setattr("tap_mysql.connection._BUFFER_BYTES", 10_000)
 
     @pytest.mark.parametrize("sign", ["unsigned", ""])
     def test_keys_at_the_ends_of_their_type(self, database: Any, run: Any, sign: str) -> None:

@@ -15,4 +15,4 @@ class TestNetwork(SurvivesTheNetwork):
     @pytest.fixture(autouse=True)
     def small_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """So that a result comes in several."""
-        monkeypatch.setattr("tap_mysql.client._BATCH_ROWS", 2_000)
+        monkeypatch.setattr("tap_mysql.connection._BUFFER_BYTES", 100_000)

@@ -246,6 +246,30 @@ def test_a_slow_writer_does_not_hold_back_what_it_has_written() -> None:
         assert list(blocks) == []
 
 
+@pytest.mark.parametrize("kind", ["BATCH", "DATIVO_KEYS"])
+def test_a_message_that_names_files_is_not_kept_waiting_for_the_next(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has written it waits for its files to be taken, and the target would wait for more messages."""
+    monkeypatch.setattr("target_iceberg.singer.framing.select.select", lambda *_: pytest.fail("waits"))
+    read_end, write_end = os.pipe()
+    message = b'{"type":"%s","stream":"a","manifest":["file:///b"]}\n' % kind.encode()
+    with os.fdopen(read_end, "rb") as source, os.fdopen(write_end, "wb", buffering=0) as sink:
+        blocks = read_blocks(source)
+        for _ in range(2):
+            sink.write(message)
+            assert next(blocks) == message
+
+
+def test_what_trickles_in_is_not_gathered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("target_iceberg.singer.framing._GATHER_SECONDS_AT_MOST", 0)
+    monkeypatch.setattr("target_iceberg.singer.framing.select.select", lambda *_: ([1], [], []))
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as source, os.fdopen(write_end, "wb", buffering=0) as sink:
+        sink.write(b"first\n")
+        assert next(read_blocks(source)) == b"first\n"
+
+
 def test_a_fast_writer_is_read_in_large_blocks() -> None:
     read_end, write_end = os.pipe()
     data = b"0123456789abcde\n" * (1 << 17)

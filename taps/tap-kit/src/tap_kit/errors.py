@@ -7,9 +7,5 @@ class TapError(Exception):
     """The run cannot go on; the message says what, where, and what now. It is shown without a traceback."""
 
 
-class OddValueError(TapError):
-    """The driver has ended a statement at a value that its column cannot carry."""
-
-
 class TransientError(TapError):
     """The source does not answer as it should, and may when it is asked again."""

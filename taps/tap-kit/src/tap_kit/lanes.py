@@ -40,6 +40,9 @@ BATCH_CONFIG: dict[str, Any] = {
 
 BATCH_ROWS = 65_536
 BATCH_BYTES = 4 << 20
+FILES_AHEAD = 8
+"""Batch files that the target has not taken yet: so many that it goes on with them while the source keeps us waiting, and we while it
+writes a row group."""
 _RECORD_CHUNK_ROWS = 8192
 
 
@@ -81,7 +84,7 @@ def open_lane(
         yield records
         return
     with batch_directory(root) as directory:
-        lane = ArrowLane(stream, BatchWriter(directory, stream), records, lines)
+        lane = ArrowLane(stream, BatchWriter(directory, stream, FILES_AHEAD), records, lines)
         try:
             yield lane
             lane.close()

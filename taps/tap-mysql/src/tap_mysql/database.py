@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from tap_mysql import discovery, types
 from tap_mysql.client import Client
-from tap_mysql.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,22 +27,19 @@ class MySql:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._relay = Relay(settings.server)
-        self._is_binary_protocol = settings.ssl_mode == "disabled"
         self.where = f"MySQL {settings.where}"
 
     @contextmanager
     def session(self) -> Iterator[Client]:
         """A connection."""
-        client = Client(self._settings, self._relay)
+        client = Client(self._settings)
         try:
             yield client
         finally:
             client.close()
 
     def close(self) -> None:
-        """End what passes results on."""
-        self._relay.close()
+        """Nothing: sessions share nothing."""
 
     def siblings(self, session: Session, n: int) -> NoReturn:
         """Not asked for, since the tap has no setting `parallel`: two sessions of MySQL cannot share a moment."""
@@ -108,6 +103,4 @@ class MySql:
 
     def select(self, column: SourceColumn, word: str) -> Selected:
         """How a column is read so that it arrives as a type."""
-        selected = types.select(cast("types.MyColumn", column), word)
-        # PyMySQL does not tell odd values; it makes texts of them.
-        return selected if self._is_binary_protocol else replace(selected, bare=None)
+        return types.select(cast("types.MyColumn", column), word)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from pymysql.constants import FIELD_TYPE
 
 from tap_kit.database.source import Described
@@ -14,6 +13,7 @@ from tap_mysql.types import MyColumn, identifier, literal
 if TYPE_CHECKING:
     from tap_kit.database.settings import Item
     from tap_mysql.client import Client
+    from tap_mysql.columns import Field
     from tap_mysql.settings import Settings
 
 _TABLE = """
@@ -105,22 +105,18 @@ def _key(client: Client, names: dict[str, str]) -> tuple[str, ...]:
 
 
 def _query(client: Client, item: Item, settings: Settings) -> Described:
-    """A query's columns as its result set has them; nothing is known of keys and unsigned numbers."""
+    """A query's columns as its result set has them; nothing is known of keys."""
     relation = f"({item.sql}\n) AS q"  # its last line may be a comment
     try:
-        fields = client.described(f"SELECT * FROM {relation} LIMIT 0")  # noqa: S608
-        names = [f[0] for f in fields]
-        schema = client.schema(f"SELECT * FROM {relation} LIMIT 0")  # noqa: S608
+        fields = client.fields(f"SELECT * FROM {relation} LIMIT 0")  # noqa: S608
     except TapError as e:
         raise type(e)(f"{e} ({item.shown})") from e
+    names = [f.name for f in fields]
     if missing := [k for k in item.key if k not in names]:
         raise TapError(
             f"MySQL {settings.where}: {item.shown}: has no column {', '.join(missing)} to be the key; it has {', '.join(names)}"
         )
-    columns = tuple(
-        _column_of(name, code, scale, field.type, is_key=name in item.key)
-        for (name, code, _, _, _, scale, _), field in zip(fields, schema, strict=True)
-    )
+    columns = tuple(_column_of(field, is_key=field.name in item.key) for field in fields)
     return Described(item, columns, item.key, relation, is_table=False)
 
 
@@ -132,14 +128,14 @@ _CODES = {
 }  # fmt: skip
 
 
-def _column_of(name: str, code: int, scale: int | None, arrow: pa.DataType, *, is_key: bool) -> MyColumn:
-    if code in (FIELD_TYPE.DECIMAL, FIELD_TYPE.NEWDECIMAL):
-        return MyColumn(name, "decimal", "decimal", 38, min(scale or 0, 38), is_key)
-    if code == FIELD_TYPE.BIT:
-        return MyColumn(name, "bit", "bit(64)", None, None, is_key)
-    kind = _CODES.get(code) or ("blob" if pa.types.is_large_binary(arrow) or pa.types.is_binary(arrow) else "text")
-    shown = "bigint unsigned" if pa.types.is_uint64(arrow) else kind
-    return MyColumn(name, kind, shown, None, None, is_key)
+def _column_of(field: Field, *, is_key: bool) -> MyColumn:
+    if field.type in (FIELD_TYPE.DECIMAL, FIELD_TYPE.NEWDECIMAL):
+        return MyColumn(field.name, "decimal", "decimal", 38, min(field.decimals, 38), is_key)
+    if field.type == FIELD_TYPE.BIT:
+        return MyColumn(field.name, "bit", "bit(64)", None, None, is_key)
+    kind = _CODES.get(field.type) or ("blob" if field.is_binary else "text")
+    shown = "bigint unsigned" if kind == "bigint" and field.is_unsigned else kind
+    return MyColumn(field.name, kind, shown, None, None, is_key)
 
 
 def tables(client: Client, schema: str) -> list[str]:

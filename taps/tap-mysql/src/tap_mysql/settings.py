@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 from tap_kit.database.settings import NUMBER, SETTINGS, TEXT, Reading, number, read_reading
 from tap_kit.errors import TapError
@@ -12,8 +11,6 @@ from tap_kit.secrets import secret, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from tap_mysql.relay import Server
 
 SslMode = Literal["disabled", "required", "verify_ca", "verify_identity"]
 CONFIG_JSONSCHEMA: dict[str, Any] = {
@@ -28,7 +25,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = {
         "ssl_mode": {
             **TEXT,
             "enum": ["disabled", "required", "verify_ca", "verify_identity", None],
-            "description": "disabled unless given. With TLS rows travel through PyMySQL, which takes three times the CPU.",
+            "description": "disabled unless given.",
         },
         "ssl_ca": {**TEXT, "description": "File with the certificates to trust."},
         "connect_timeout_s": {**NUMBER, "description": "How long a connection may take; 10 unless given."},
@@ -58,23 +55,6 @@ class Settings:
     def where(self) -> str:
         """Server and database as messages name them."""
         return f"{self.unix_socket or f'{self.host}:{self.port}'}/{self.database}"
-
-    @property
-    def server(self) -> Server:
-        """Where."""
-        return self.unix_socket or (self.host or "", self.port)
-
-    def uri(self, server: Server) -> str:
-        """For connectorx; it stays within this process.
-
-        Args:
-            server: where, in place of `server`.
-        """
-        who = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        if isinstance(server, str):
-            return f"mysql://{who}@localhost/{quote(self.database, safe='')}?socket={quote(server, safe='')}"
-        # Else it would go on by the socket that the server names, which may be another server's on this side of a tunnel.
-        return f"mysql://{who}@{server[0]}:{server[1]}/{quote(self.database, safe='')}?prefer_socket=false"
 
 
 def read_settings(config: Mapping[str, Any]) -> tuple[Settings, Reading]:

@@ -1,6 +1,6 @@
 """MySQL's types: how each is selected so that its values arrive exactly, and what they are called downstream.
 
-What connectorx decodes exactly is read as it is; the rest as text, of which the tap makes values. Dates that are none (zero, the
+What the binary protocol carries exactly is read as it is; the rest as text, of which the tap makes values. Dates that are none (zero, the
 31st of February, the month 00) and times of more than a day arrive as their text: the target rejects such a row with its reason.
 """
 
@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tap_kit.columns import ENCODING_KEYWORD, TYPE_KEYWORD, json_schema_of
 from tap_kit.database.source import Selected
+from tap_mysql.columns import sift
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from tap_kit.database.source import Sifted
 
 _TEXT = "CAST({c} AS CHAR)"
-_IS_DATE = "IFNULL({c} >= '0001-01-01' AND DAYOFMONTH({c}) > 0 AND LAST_DAY({c}) >= DATE({c}), 0)"
-"""LAST_DAY is NULL for a month that is none."""
 _MAX_PRECISION = 38
 
 
@@ -26,11 +32,11 @@ class Kind:
     word: str
     """Our type of its values."""
     value: str | None = None
-    """Expression that connectorx decodes exactly; None: only its text is exact."""
+    """Expression that travels exactly; None: only its text does."""
     text: str = _TEXT
     """Expression of a value's text."""
-    guard: str | None = None
-    """Condition of the values that `value` carries."""
+    sift: Callable[[pa.Array], Sifted] | None = None
+    """Takes out the values that Arrow has no room for."""
     json_schema: dict[str, Any] | None = None
 
 
@@ -42,14 +48,14 @@ _JSON = Kind(
 _BY_TYPE: dict[str, Kind] = {
     **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "integer", "year"), _LONG),
     "bigint": _LONG,
-    "float": Kind("double", "CAST({c} AS DOUBLE)"),
+    "float": Kind("double", "{c}"),
     "double": Kind("double", "{c}"),
     **dict.fromkeys(("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"), _STRING),
     **dict.fromkeys(("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), _BINARY),
-    "date": Kind("date", "{c}", guard=_IS_DATE),
+    "date": Kind("date", "{c}", sift=sift),
     "time": Kind("time"),
-    "datetime": Kind("timestamp", "{c}", guard=_IS_DATE),
-    "timestamp": Kind("timestamptz", "{c}", guard=_IS_DATE),
+    "datetime": Kind("timestamp", "{c}", sift=sift),
+    "timestamp": Kind("timestamptz", "{c}", sift=sift),
     "json": _JSON,
     "uuid": Kind("string", json_schema={"format": "uuid", TYPE_KEYWORD: "uuid"}),
 }
@@ -153,14 +159,11 @@ def select(column: MyColumn, word: str) -> Selected:
     """
     kind, c = column.kind, identifier(column.name)
     if column.is_binary and word in ("binary", "string") and kind.value is not None:
-        return Selected(column.name, word, (kind.value.format(c=c),), False)
+        return Selected(column.name, word, kind.value.format(c=c), False)
     if kind.word == "json" == word:
-        return Selected(column.name, word, (kind.text.format(c=c),), False)
+        return Selected(column.name, word, kind.text.format(c=c), False)
+    if column.type == "decimal":  # travels as its text
+        return Selected(column.name, word, c, True)
     if kind.value is None or kind.word != word:
-        return Selected(column.name, word, (kind.text.format(c=c),), True)
-    value = kind.value.format(c=c)
-    if kind.guard is None:
-        return Selected(column.name, word, (value,), False)
-    guard = kind.guard.format(c=c)
-    odd = f"CASE WHEN {c} IS NOT NULL AND NOT {guard} THEN {kind.text.format(c=c)} END"
-    return Selected(column.name, word, (f"CASE WHEN {guard} THEN {value} END", odd), False, bare=value)
+        return Selected(column.name, word, kind.text.format(c=c), True)
+    return Selected(column.name, word, kind.value.format(c=c), False, kind.sift)

@@ -165,7 +165,7 @@ def select(column: PgColumn, word: str) -> Selected:
     if (kind.native and kind.word == word) or (
         kind.word == "binary" and word in ("binary", "string") and column.type == "bytea"
     ):
-        return Selected(column.name, word, (c,), False, kind.sift)
+        return Selected(column.name, word, c, False, kind.sift)
     if kind.word == "json" == word:
-        return Selected(column.name, word, (kind.text.format(c=c),), False)
-    return Selected(column.name, word, (kind.text.format(c=c),), True)
+        return Selected(column.name, word, kind.text.format(c=c), False)
+    return Selected(column.name, word, kind.text.format(c=c), True)

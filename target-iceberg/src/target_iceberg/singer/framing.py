@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import select
+import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ MALFORMED = b"\x15"
 """Put before a RECORD line that is not one JSON object. No JSON text holds this byte outside of a string, so such a line
 can never be completed by its neighbours when a whole chunk is parsed; the row path names it."""
 _GATHER_SECONDS = 0.05
+_GATHER_SECONDS_AT_MOST = 0.5
+_SHORT_BYTES = 4096
+_NAMING_FILES = (b'"BATCH"', b'"DATIVO_KEYS"')
 _UTF8_BOM = b"\xef\xbb\xbf"
 _NEWLINE, _RETURN, _BRACE = 10, 13, 125
 
@@ -187,17 +191,30 @@ def read_blocks(source: IO[Any], block_bytes: int = BLOCK_BYTES) -> Iterator[byt
 
 
 def _read_descriptor(fd: int, block_bytes: int) -> Iterator[bytes]:
-    # Blocks of a few pipe buffers are worth a short wait: the cost of framing is per block as well as per byte.
+    # Blocks of a few pipe buffers are worth a short wait: the cost of framing is per block as well as per byte. A message that names
+    # files is not: whoever has written it waits until they are taken.
     waiting: list[bytes] = []
-    size = 0
+    size, until = 0, 0.0
     while True:
-        if waiting and (size >= block_bytes or not select.select([fd], [], [], _GATHER_SECONDS)[0]):
+        if waiting and (
+            size >= block_bytes
+            or _names_files(waiting[-1])
+            or time.monotonic() >= until
+            or not select.select([fd], [], [], _GATHER_SECONDS)[0]
+        ):
             yield b"".join(waiting)
             waiting, size = [], 0
         part = os.read(fd, block_bytes)
         if not part:
             break
+        if not waiting:
+            until = time.monotonic() + _GATHER_SECONDS_AT_MOST
         waiting.append(part)
         size += len(part)
     if waiting:
         yield b"".join(waiting)
+
+
+def _names_files(part: bytes) -> bool:
+    """Whether it looks as if it ended in such a message; a mistake costs no more than a smaller block."""
+    return any(word in part[-_SHORT_BYTES:] for word in _NAMING_FILES) and part.endswith(b"\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -44,19 +43,13 @@ class Reader:
         nulled: Container[str] = (),
     ) -> None:
         self._columns, self._absent, self._nulled = columns, absent, nulled
-        self._key_expressions = keys
-        expressions = [e for c in columns for e in c.expressions]
+        expressions = [c.expression for c in columns]
         self._keys = []
         for key in keys:
             if key not in expressions:
                 expressions.append(key)
             self._keys.append(expressions.index(key))
         self.select = ", ".join(f"{e} AS c{i}" for i, e in enumerate(expressions or ["1"]))
-
-    def bare(self) -> Reader:
-        """One that leaves odd values to the driver, where the columns say how."""
-        columns = [c if c.bare is None else replace(c, expressions=(c.bare,)) for c in self._columns]
-        return Reader(columns, self._absent, self._key_expressions, self._nulled)
 
     def read(self, session: Session, source: str) -> Iterator[Rows]:
         """Rows as they come.
@@ -67,7 +60,6 @@ class Reader:
 
         Raises:
             TransientError: the server goes away.
-            OddValueError: a value has no room in its column.
             TapError: the server refuses.
         """
         for batch in session.batches(f"SELECT {self.select} {source}"):
@@ -78,8 +70,8 @@ class Reader:
     def typed(self, batch: pa.RecordBatch) -> tuple[pa.Table, list[Misfit]]:
         """One batch of the query's columns."""
         odd: dict[int, dict[str, str]] = {}
-        names, columns, at = [], [], 0
-        for column in self._columns:
+        names, columns = [], []
+        for at, column in enumerate(self._columns):
             value = batch.column(at)
             is_told = column.name not in self._nulled
             if column.is_text:
@@ -94,12 +86,7 @@ class Reader:
                     for row, text in texts_of_odd.items() if is_told else ():
                         odd.setdefault(row, {})[column.name] = text
                 columns.append(_as(value, column.word))
-                if len(column.expressions) == 2 and is_told:
-                    texts = batch.column(at + 1)
-                    for row in pc.indices_nonzero(pc.is_valid(texts)).to_pylist():
-                        odd.setdefault(row, {})[column.name] = texts[row].as_py()
             names.append(column.name)
-            at += len(column.expressions)
         for name, word in self._absent.items():
             names.append(name)
             columns.append(pa.nulls(batch.num_rows, arrow_type(word)))

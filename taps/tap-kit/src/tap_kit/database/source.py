@@ -71,14 +71,12 @@ class Selected:
     name: str
     word: str
     """Type that the stream's schema wants."""
-    expressions: tuple[str, ...]
-    """One, or two: the value, and the text of a value that has no such type."""
+    expression: str
+    """What is selected."""
     is_text: bool
     """The value is a text of which a typed one has to be made."""
     sift: Callable[[pa.Array], Sifted] | None = None
-    """Takes out the values that the type has no room for, where they can be told by what comes."""
-    bare: str | None = None
-    """The value alone, where telling the odd ones apart costs the server time: at those the driver raises OddValueError."""
+    """Takes out the values that the type has no room for."""
 
 
 class Sifted(NamedTuple):
@@ -101,7 +99,7 @@ class Session(Protocol):
         """
 
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """Rows of a large query as they come; errors as in `rows`, and OddValueError."""
+        """Rows of a large query as they come; errors as in `rows`."""
 
 
 class Database(Protocol):

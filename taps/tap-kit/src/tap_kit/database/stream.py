@@ -19,7 +19,7 @@ from tap_kit.database.merged import merged
 from tap_kit.database.ranges import Part
 from tap_kit.database.rows import Reader
 from tap_kit.database.sent import SentKeys
-from tap_kit.errors import OddValueError, TapError, TransientError
+from tap_kit.errors import TapError, TransientError
 from tap_kit.lanes import arrow_root
 from tap_kit.origin import state_origin
 from tap_kit.retry import Patience
@@ -121,10 +121,6 @@ class TableStream(LaneStream):
                     with self._database.session() as session:
                         self._extract(session, lane)
                     break
-                except OddValueError:
-                    if self._has_odd_values:
-                        raise
-                    self._has_odd_values = True
                 except TransientError as e:
                     if self.sent > sent:
                         patience.renew()
@@ -240,8 +236,7 @@ class TableStream(LaneStream):
         where = " AND ".join(f"({c})" for c in conditions if c)
         order = ", ".join(self._database.quote(c.name) for c in keys)
         since = 0
-        reader = self._reader if self._has_odd_values else self._reader.bare()
-        for rows in self._rows(session, where, f" ORDER BY {order}", reader):
+        for rows in self._rows(session, where, f" ORDER BY {order}"):
             lane.write(rows.table, rows.misfits)
             self.sent += rows.table.num_rows
             since += rows.table.num_rows
@@ -251,8 +246,6 @@ class TableStream(LaneStream):
                 since = 0
 
     _last: tuple[str, ...] | None = None
-    _has_odd_values = False
-    """A value was met that `Selected.bare` cannot carry."""
 
     def _checkpoint(self, lane: Lane, after: Sequence[str], window: Window | None) -> None:
         lane.flush()
@@ -285,10 +278,10 @@ class TableStream(LaneStream):
                 merged([self._rows(s, share) for s, share in zip((session, *others), shares, strict=True)])
             )
 
-    def _rows(self, session: Session, where: str, order: str = "", reader: Reader | None = None) -> Iterator[Rows]:
+    def _rows(self, session: Session, where: str, order: str = "") -> Iterator[Rows]:
         condition = f" WHERE {where}" if where else ""
         limit = "" if self.ABORT_AT_RECORD_COUNT is None else f" LIMIT {self.ABORT_AT_RECORD_COUNT}"
-        return (reader or self._reader).read(session, f"FROM {self.described.relation}{condition}{order}{limit}")
+        return self._reader.read(session, f"FROM {self.described.relation}{condition}{order}{limit}")
 
     @cached_property
     def _reader(self) -> Reader:
