@@ -125,3 +125,12 @@ def test_every_timestamp_survives(moment: datetime) -> None:
 def test_slices_of_larger_arrays_are_cast_by_themselves() -> None:
     texts = pa.array(["0x1", "1", "2", "x"]).slice(1, 2)
     assert cast_texts(texts, "long").values.to_pylist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("long", None), ("date", None), ("string", ""), ("json", '""'), ("nested", '""')]
+)
+def test_an_empty_text_of_a_source_that_knows_null_is_no_null(word: str, value: str | None) -> None:
+    typed = cast_texts(pa.array(["", None], pa.string()), word, blank_is_null=False)
+    assert typed.values.to_pylist() == [value, None]
+    assert typed.misfits == ([0] if value is None else [])

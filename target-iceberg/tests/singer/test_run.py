@@ -137,6 +137,15 @@ def test_a_replace_without_rows_keeps_the_table_unless_allowed(target: Any) -> N
     assert target.ids() == []
 
 
+def test_a_replace_of_which_all_rows_are_rejected_says_so(target: Any) -> None:
+    target.run([target.order(1)], FILE_STATE)
+    target.plan = target.job_plan(target.stream_plan(write_mode="replace"), violations="warn")
+    kept = target.run([{**target.order(2), "id": "x"}], FILE_STATE, start={})
+    assert kept.report.streams[0].rejected == 1
+    assert "all rows were rejected: the table keeps its rows" in kept.report.streams[0].notices[0]
+    assert target.ids() == [1]
+
+
 def test_a_replace_without_schema_is_refused(target: Any) -> None:
     target.run([target.order(1)], FILE_STATE)
     target.plan = target.job_plan(target.stream_plan(write_mode="replace"))

@@ -61,7 +61,8 @@ def cast_texts(texts: pa.Array, word: str, *, blank_is_null: bool = True) -> Typ
         blank_is_null: a text of nothing but spaces is NULL where the type is none of text. A source that knows NULL has others.
     """
     if word in _TEXTS:
-        return Typed(_TEXTS[word](texts), [])
+        present = texts if blank_is_null or word == "string" else pc.if_else(pc.equal(texts, ""), '""', texts)
+        return Typed(_TEXTS[word](present), [])
     target = arrow_type(word)
     if word != "time":  # which Arrow cannot cast from text
         try:

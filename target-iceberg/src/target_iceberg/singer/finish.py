@@ -116,8 +116,9 @@ class Finish:
     def _prepare(self, sink: StreamSink, files: list[StagedFile]) -> StreamPublish | None:
         plan = sink.plan
         if plan.write_mode == "replace" and not files and not plan.allow_empty:
+            why = "all rows were rejected" if sink.counts.rejected else "no rows came"
             self.reports[plan.stream].notices.append(
-                "no rows came: the table keeps its rows (set target.allow_empty to empty it)"
+                f"{why}: the table keeps its rows (set target.allow_empty to empty it)"
             )
             return None
         tombstones = sink.tombstones()
