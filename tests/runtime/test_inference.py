@@ -39,6 +39,35 @@ def test_types_keys_and_nullability_come_from_discovery() -> None:
     assert (contract["status"], contract["version"]) == ("draft", "1.0.0")
 
 
+def test_nobody_knows_what_is_never_null_in_a_query() -> None:
+    """That none of the rows of the moment is NULL says nothing of those to come."""
+    schema = {"type": "object", "properties": {"id": {"type": ["integer", "null"]}, "n": {"type": ["integer", "null"]}}}
+    records = [{"id": n, "n": n} for n in range(1000)]
+    entry = {"stream": "q", "tap_stream_id": "q", "schema": schema}
+    of_a_file = contract_of(entry, records, source="shop", domain=None)["schema"]
+    assert of_a_file[1] == {"name": "n", "type": "integer", "required": True}
+    of_a_query = contract_of(
+        {**entry, "schema": {**schema, "x-dativo-query": True}}, records, source="shop", domain=None
+    )
+    assert of_a_query["schema"] == [{"name": "id", "type": "integer"}, {"name": "n", "type": "integer"}]
+
+
+def test_a_key_with_a_float_in_it_is_none() -> None:
+    """A contract with it would be refused, and a part of a key is no key."""
+    schema = {
+        "type": "object",
+        "properties": {"k": {"type": "number"}, "n": {"type": "integer"}},
+        "required": ["k", "n"],
+    }
+    entry = {"stream": "t", "tap_stream_id": "t", "key_properties": ["k", "n"], "schema": schema}
+    assert contract_of({**entry, "schema": {**schema, "x-dativo-source": "a.t"}}, [], source="shop", domain=None)[
+        "schema"
+    ] == [
+        {"name": "k", "type": "double", "required": True},
+        {"name": "n", "type": "integer", "required": True},
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "values", "expected"),
     [

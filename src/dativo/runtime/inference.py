@@ -38,6 +38,8 @@ _VALUES = {
     ),
 }
 SOURCE_KEYWORD = "x-dativo-source"
+QUERY_KEYWORD = "x-dativo-query"
+_NO_KEYS = ("float", "double")
 """Keyword of a stream's schema: the table that it is of."""
 MIN_SAMPLE = 20
 """Records below which a sample proves nothing."""
@@ -60,13 +62,16 @@ def contract_of(
     schema = entry.get("schema") or {}
     properties = {n: each for n, each in (schema.get("properties") or {}).items() if not n.startswith("_sdc_")}
     table = schema.get(SOURCE_KEYWORD)
-    # A database says itself what is never NULL and what is a key.
-    told = [] if table else records
+    # A database says itself what is never NULL and what is a key, and of its queries nobody knows.
+    told = [] if table or schema.get(QUERY_KEYWORD) else records
     keys = set(_keys(entry)) or likely_key(stream, list(properties), told)
     required = keys | set(schema.get("required") or ()) | always_there(list(properties), told)
+    typed = {name: types.column_from_json_schema(name, each) for name, each in properties.items()}
+    if any(column.type in _NO_KEYS for name, column in typed.items() if name in keys):
+        keys = set()  # of which a contract must not be made
     columns = [
         _column(
-            types.column_from_json_schema(name, each),
+            typed[name],
             records,
             required=name in required,
             key=name in keys,

@@ -296,6 +296,61 @@ def test_a_connection_that_ends_is_made_again_and_no_row_comes_twice(
     assert ids(output) == list(range(1, 1001))
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("enum('zz', 'b', 'aa', 'm')", "ELT(1 + seq % 4, 'zz', 'b', 'aa', 'm')"),
+        ("set('z', 'a', 'm')", "seq % 8"),
+        ("float", "seq % 100 / 10"),
+        ("double", "seq % 100 / 7"),
+        ("bit(7)", "seq % 100"),
+        ("varchar(9) COLLATE utf8mb4_unicode_ci", "ELT(1 + seq % 4, 'ß', 'Z', 'ä', 'a')"),
+    ],
+)
+def test_no_row_is_lost_or_doubled_whatever_order_the_key_has(
+    database: Any, sync: Sync, kind: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ENUM and SET are sorted by their numbers and compared by their texts; the text of a FLOAT is rounded."""
+    monkeypatch.setattr("tap_mysql.connection._BUFFER_BYTES", 4_000)
+    database.run(
+        f"CREATE TABLE t (k {kind}, n int, PRIMARY KEY (k, n))", f"INSERT INTO t SELECT {value}, seq FROM seq_1_to_5000"
+    )
+    batches, cuts = Client.batches, []
+
+    def cut(self: Client, sql: str) -> Iterator[Any]:
+        for i, batch in enumerate(batches(self, sql)):
+            if i == 4 and len(cuts) < 3:
+                cuts.append(sql)
+                self.rows("KILL CONNECTION_ID()")
+            yield batch
+
+    monkeypatch.setattr(Client, "batches", cut)
+    whole = sync(database.config("t", chunk_rows=300))
+    assert len(cuts) == 3
+    assert sorted(r["n"] for r in whole.rows) == list(range(1, 5001))
+    monkeypatch.setattr(Client, "batches", batches)
+    places = [i for i, m in enumerate(whole.messages) if m["type"] == "STATE"]
+    at = places[len(places) // 2]
+    before = {m["record"]["n"] for m in whole.messages[:at] if m["type"] == "RECORD"}
+    rest = sync(database.config("t", chunk_rows=300), state=whole.messages[at]["value"])
+    after = {r["n"] for r in rest.rows}
+    assert len(after) == len(rest.rows)
+    assert before | after == set(range(1, 5001))
+
+
+def test_a_statement_that_somebody_ends_is_not_told_as_a_timeout(
+    orders: Any, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(self: Client, sql: str) -> Iterator[Any]:
+        with self._translated():
+            raise pymysql.OperationalError(1317, "Query execution was interrupted")
+        yield
+
+    monkeypatch.setattr(Client, "batches", ended)
+    with pytest.raises(TapError, match="somebody has ended the statement"):
+        sync(orders.config("orders"))
+
+
 @pytest.mark.parametrize("odd", ["0000-00-00", "2024-00-10", "2023-02-31", "0000-01-01"])
 @pytest.mark.parametrize("kind", ["date", "datetime(3)"])
 def test_odd_dates_are_told_by_the_statement_that_reads_the_others(

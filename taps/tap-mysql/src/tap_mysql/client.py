@@ -33,7 +33,8 @@ _NO_ENTRY = {1045, 1698, 1130}
 _NOT_ALLOWED = {1142, 1143, 1044, 1370}
 _NO_DATABASE = 1049
 _UNKNOWN_HOST = ("Name or service not known", "nodename nor servname", "No address associated")
-_TOO_LONG = {1969, 3024, 1317}
+_TOO_LONG = "statement_timeout_s says how long a statement may take"
+_ADVICE = {1969: _TOO_LONG, 3024: _TOO_LONG, 1317: "somebody has ended the statement (KILL QUERY); run the job again"}
 
 
 class Client:
@@ -151,7 +152,7 @@ def _to_be_mended(number: int | None, text: str, settings: Settings) -> str | No
         found = re.search(r"for table (\S+)", text)
         table = found[1].strip("'") if found else "<table>"
         return f"{settings.user} may not read it: {text}; grant it there: GRANT SELECT ON {table} TO {settings.user}"
-    return f"{text}; statement_timeout_s says how long a statement may take" if number in _TOO_LONG else None
+    return f"{text}; {_ADVICE[number]}" if number in _ADVICE else None
 
 
 def _number(e: BaseException) -> int | None:

@@ -97,6 +97,11 @@ class MyColumn:
         return self.type in ("date", "datetime", "timestamp")
 
     @property
+    def has_order(self) -> bool:
+        """ENUM and SET are sorted by their numbers and compared by their texts."""
+        return self.type not in ("enum", "set")
+
+    @property
     def is_binary(self) -> bool:
         """Bytes."""
         return self.kind.word == "binary"
@@ -147,7 +152,9 @@ def literal_of(column: MyColumn, text: str) -> str:
 
 def text_of(column: MyColumn) -> str:
     """Expression of a value's text, from which `literal_of` makes the same value."""
-    return column.kind.text.format(c=identifier(column.name))
+    # The text of a FLOAT is rounded, so that several of them have the same; that of the same DOUBLE is not.
+    text = "CAST({c} + 0e0 AS CHAR)" if column.type == "float" else column.kind.text
+    return text.format(c=identifier(column.name))
 
 
 def select(column: MyColumn, word: str) -> Selected:

@@ -99,6 +99,11 @@ class PgColumn:
         return self.type in _TIMES
 
     @property
+    def has_order(self) -> bool:
+        """A literal takes the column's type, and with it its order."""
+        return True
+
+    @property
     def kind(self) -> Kind:
         """How its values travel."""
         if self.type == "numeric":

@@ -23,17 +23,20 @@ class HashingStream:
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._digest = stream, hashlib.sha256()
-        self.closed = False
+        self._written = 0
+        self.closed = self._is_abandoned = False
 
     def write(self, data: Any) -> int:
         """Write all of it."""
-        self._digest.update(data)
-        self._stream.write(data)
+        self._written += len(data)
+        if not self._is_abandoned:
+            self._digest.update(data)
+            self._stream.write(data)
         return len(data)
 
     def tell(self) -> int:
         """Bytes written."""
-        return int(self._stream.tell())
+        return self._written
 
     def flush(self) -> None:
         """Nothing waits here."""
@@ -43,6 +46,11 @@ class HashingStream:
         if not self.closed:
             self.closed = True
             self._stream.close()
+
+    def abandon(self) -> None:
+        """Close it; what still comes is dropped, since a writer of Parquet that is thrown away writes a footer as its last deed."""
+        self._is_abandoned = True
+        self.close()
 
     @property
     def sha256(self) -> str:

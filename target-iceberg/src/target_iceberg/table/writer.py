@@ -204,7 +204,7 @@ class DataFileWriter:
         paths = [f.data_file.file_path for f in self.files] + [o.path for o in begun if o.path]
         for o in begun:
             with contextlib.suppress(OSError):
-                o.stream.close()
+                o.stream.abandon()
         self._open.clear()
         self._end_spill()
         self.files = []

@@ -76,7 +76,7 @@ class Window:
         if not self._is_exclusive and not self._reads_more_every_time and self._is_indexed(session):
             self._rows_at_upper = self._summed(session, self.upper)
             self.is_idle = self.value == self.upper and state.get(ROWS_AT_VALUE) == self._rows_at_upper
-        elif self._is_exclusive and ranges.key_columns(self._described):
+        elif self._is_exclusive and ranges.ordered_key(self._described):
             self._upper_tie = self._greatest_key(session)
         elif self._is_exclusive:
             self._rows_at_upper = self._summed(session, self.upper)
@@ -108,7 +108,7 @@ class Window:
         if not self._is_exclusive:
             lower = f"{self._name} >= {value}"
         elif self._tie:
-            keys = ranges.key_columns(self._described)
+            keys = ranges.ordered_key(self._described)
             lower = f"({self._name} > {value} OR ({self._name} = {value} AND {ranges.beyond(self._database, keys, self._tie)}))"
             lower = f"{self._name} >= {value} AND {lower}"  # which an index helps with
         else:
@@ -168,13 +168,13 @@ class Window:
         upper = self._literal(self.upper)
         where = f"{self._name} <= {upper}"
         if self._upper_tie:
-            keys = ranges.key_columns(self._described)
+            keys = ranges.ordered_key(self._described)
             where += f" AND ({self._name} < {upper} OR {ranges.beyond(self._database, keys, self._upper_tie, '<=')})"
         return where
 
     def _greatest_key(self, session: Session) -> list[str] | None:
         """Of the rows at the upper end."""
-        keys = ranges.key_columns(self._described)
+        keys = ranges.ordered_key(self._described)
         if not keys:
             return None
         assert self.upper is not None
@@ -216,7 +216,9 @@ class Window:
         shown = f"{n:,}" if n < _COUNTED else f"{_COUNTED:,} or more"
         message = f"{self._described.item.shown}: {shown} rows have no usable {self._cursor.name}"
         if self._reading.null_cursor == "error":
-            raise TapError(f"{message} (null_cursor: error)")
+            raise TapError(
+                f"{message} (null_cursor: error); fill them, take another cursor_field, or set null_cursor: load_once"
+            )
         if self._reading.null_cursor == "every_run" and self._is_exclusive:
             raise TapError(
                 f"{message}; null_cursor: every_run would append them again and again; use load_once or error"

@@ -35,7 +35,7 @@ def parts_of(
     A whole number as key is cut into even steps where the numbers are dense; other keys are cut where the server finds every
     `chunk_rows`th row.
     """
-    keys = key_columns(described)
+    keys = ordered_key(described)
     if not keys or (begun is None and described.rows <= chunk_rows):
         yield Part("")
         return
@@ -55,6 +55,12 @@ def key_columns(described: Described) -> list[SourceColumn]:
     if not described.is_unique:
         return []
     return [c for c in (described.column(name) for name in described.key) if c is not None]
+
+
+def ordered_key(described: Described) -> list[SourceColumn]:
+    """The columns of a key behind one of whose values reading can go on; none where a column has no order of that kind."""
+    keys = key_columns(described)
+    return keys if all(c.has_order for c in keys) else []
 
 
 def split(name: str, bounds: tuple[int, int], n: int) -> list[str]:

@@ -41,6 +41,10 @@ class SourceColumn(Protocol):
     def is_time(self) -> bool:
         """Its values are dates or points in time."""
 
+    @property
+    def has_order(self) -> bool:
+        """Rows that are sorted by it are sorted as their values compare with literals."""
+
 
 @dataclass(frozen=True)
 class Described:

@@ -91,6 +91,8 @@ class TableStream(LaneStream):
         }
         if item.sql is None:
             found["x-dativo-source"] = ".".join(self._spelled(p) for p in (item.schema, item.name))
+        else:
+            found["x-dativo-query"] = True  # of which the server does not say what is never NULL
         return found | ({"description": self.described.comment} if self.described.comment else {})
 
     def _spelled(self, name: str) -> str:
@@ -213,7 +215,7 @@ class TableStream(LaneStream):
         """All rows for which `what` holds, in parts; None: there are none."""
         state = self.stream_state
         begun = (state.get(FULL_LOAD) or {}).get("after")
-        if what is not None and self._database.reads_in_order and ranges.key_columns(self.described):
+        if what is not None and self._database.reads_in_order and ranges.ordered_key(self.described):
             self._load_in_order(session, lane, what, begun, window)
         elif what is not None:
             chunk = self._reading.chunk_rows
@@ -230,7 +232,7 @@ class TableStream(LaneStream):
         self, session: Session, lane: Lane, what: str, begun: Sequence[str] | None, window: Window | None
     ) -> None:
         """One statement in the order of the key; it goes on behind the last row that was sent."""
-        keys = ranges.key_columns(self.described)
+        keys = ranges.ordered_key(self.described)
         last = self._last if self._last is not None else begun
         conditions = [what, ranges.beyond(self._database, keys, last) if last is not None else ""]
         where = " AND ".join(f"({c})" for c in conditions if c)
