@@ -82,13 +82,11 @@ class Decoder:
         self._views: dict[str, npt.NDArray[np.generic]] = {}
 
     def decode(self, starts: Places, ends: Places) -> pa.RecordBatch:
-        """Rows whose packets' contents begin at `starts`, in ascending order.
-
-        A column of dates is one of {value, text} where a row has a date that is none: `sift` takes it apart.
+        """Some rows. A column of dates is one of {value, text} where a row has a date that is none: `sift` takes it apart.
 
         Args:
-            starts: see above.
-            ends: where each packet ends.
+            starts: where the contents of their packets begin, in ascending order.
+            ends: where each of them ends.
 
         Raises:
             TapError: a text is none, a column's type is unknown, or a row has other parts than the columns say.

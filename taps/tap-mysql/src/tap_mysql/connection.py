@@ -154,10 +154,10 @@ class _Result:
                 if last[0] == _ERROR:
                     err.raise_mysql_exception(last)
                 return
-            if not starts and (self._walked or self._filled == self._size):
-                self._forget_walked()
             if is_long:
                 yield self._long_row()
+            elif not starts and (self._walked or self._filled == self._size):
+                self._forget_walked()
 
     def _fill(self) -> None:
         with memoryview(self._buffer) as view:
@@ -193,8 +193,8 @@ class _Result:
         self._filled, self._walked = len(rest), 0
 
     def _long_row(self) -> pa.RecordBatch:
-        """The row that begins the buffer, in several packets."""
-        rest = bytearray(self._buffer[: self._filled])
+        """The next row, in several packets. It is longer than any buffer, so that nothing stands behind its beginning."""
+        rest = bytearray(self._buffer[self._walked : self._filled])
         more = memoryview(bytearray(_BLOCK_BYTES))
 
         def take(n: int) -> bytearray:
@@ -209,8 +209,7 @@ class _Result:
             length = int.from_bytes(take(_HEAD)[:3], "little")
             row += take(length)
             self._connection.next_sequence(1)
-        self._buffer[: len(rest)] = rest
-        self._filled, self._walked = len(rest), 0
+        self._filled = self._walked = 0
         if len(row) > _LONGEST_ROW:
             raise TapError(f"a row has {len(row) >> 20:,} MB, which is more than a batch of Arrow holds")
         n = len(row)
