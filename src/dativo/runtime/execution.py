@@ -207,7 +207,6 @@ class Execution:
         level = self._options.log_level
         return {
             "OPENBLAS_NUM_THREADS": "1",  # nobody multiplies matrices, and its idle threads spin
-            "GLIBC_TUNABLES": "glibc.malloc.tcache_count=64",  # a driver frees each value of a row; a tenth of decoding
             **environment,
             "DATIVO_RUN_ID": run_id,
             "DATIVO_PROJECT_ROOT": str(self._options.root),

@@ -14,7 +14,7 @@ import pytest
 
 import singer_arrow
 
-TAP = [sys.executable, "-c", "from tap_csv.tap import main; main()"]
+TAP = [sys.executable, "-c", "from tap_csv.main import main; main()"]
 ARROW = {"encoding": {"format": "arrow"}, "storage": {"root": ""}}
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
+import threading
 from typing import Any
 
 import pytest
+
+from target_iceberg.singer.ledger import Ledger
+from target_iceberg.singer.run import Run
+from target_iceberg.singer.settings import from_config
 
 FILE_STATE = {"files": {"a.csv": {"size": 1, "modified": "2026-01-01T00:00:00Z", "sha256": "00", "records": 3}}}
 
@@ -312,3 +318,23 @@ def test_rejects_of_two_streams_of_one_table_are_both_kept(target: Any) -> None:
     found = [(r["stream"], json.loads(r["record"])["id"]) for r in target.rows("shop.orders__rejects")]
     assert sorted(found) == [("orders", 1), ("returns", 3)]
     assert target.ids() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("state", "loads"), [({}, True), ({"bookmarks": {"orders": FILE_STATE}}, False)], ids=["first load", "bookmark"]
+)
+def test_libraries_for_rows_are_loaded_while_the_tap_begins(
+    target: Any, monkeypatch: pytest.MonkeyPatch, *, state: dict[str, Any], loads: bool
+) -> None:
+    """Half a second that a run of a schedule, which mostly finds nothing new, does not spend."""
+    loaded: list[bool] = []
+    monkeypatch.setattr("target_iceberg.singer.run._load_engine", lambda: loaded.append(True))
+    settings = from_config({"load_plan": "plan.json"}, {})
+    run = Run(settings, target.plan, Ledger(io.StringIO()))
+    start = {"type": "DATIVO_START", "run": "r1", "state": state}
+    run.read([json.dumps(start).encode() + b"\n"])
+    run.close()
+    for thread in threading.enumerate():
+        if thread.name == "load":
+            thread.join()
+    assert bool(loaded) is loads

@@ -1,4 +1,4 @@
-"""tap-csv: the tap's class and entry point."""
+"""tap-csv: the tap's class."""
 
 from __future__ import annotations
 
@@ -25,6 +25,3 @@ class TapCSV(Tap):
         """One stream for each object of the configuration."""
         settings = read_settings(self.config)
         return [CsvStream(self, name, settings) for name in settings.streams]
-
-
-main = TapCSV.main

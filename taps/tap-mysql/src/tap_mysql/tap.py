@@ -1,8 +1,7 @@
-"""tap-mysql: the tap's class and entry point."""
+"""tap-mysql: the tap's class."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tap_kit.database.tap import DatabaseTap
@@ -11,10 +10,6 @@ from tap_mysql.settings import CONFIG_JSONSCHEMA, read_settings
 if TYPE_CHECKING:
     from tap_kit.database.settings import Reading
     from tap_mysql.database import MySql
-
-
-_SWITCH_S = 0.0005
-"""The thread that reads ahead gets its turn so often; with the 5 ms that are usual it leaves the server waiting."""
 
 
 class TapMySQL(DatabaseTap):
@@ -30,9 +25,3 @@ class TapMySQL(DatabaseTap):
 
         settings, reading = read_settings(self.config)
         return MySql(settings), reading
-
-
-def main() -> None:
-    """Entry point."""
-    sys.setswitchinterval(_SWITCH_S)
-    TapMySQL.main()

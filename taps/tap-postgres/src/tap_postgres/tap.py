@@ -1,4 +1,4 @@
-"""tap-postgres: the tap's class and entry point."""
+"""tap-postgres: the tap's class."""
 
 from __future__ import annotations
 
@@ -33,6 +33,3 @@ class TapPostgres(DatabaseTap):
 
         settings, reading = read_settings(self.config)
         return Postgres(settings), reading
-
-
-main = TapPostgres.main

@@ -203,6 +203,14 @@ class Run:
         self.run_id = message.run
         self.start_state = message.state
         self.is_launched = True
+        if self.plan is not None:
+            self._expect_rows([p.stream for p in self.plan.streams])
+
+    def _expect_rows(self, streams: Iterable[str]) -> None:
+        """Import what rows need, which takes half a second, while the tap looks for the first; not where none may come."""
+        if not self._is_loading and any(not self.start_of(s).get("bookmark") for s in streams):
+            self._is_loading = True
+            threading.Thread(target=_load_engine, name="load", daemon=True).start()
 
     def _check_start(self) -> None:
         """The tap must have started from what the lake holds; looked at once, before the first table is opened."""
@@ -307,10 +315,7 @@ class Run:
         sink = self.sinks.get(message.stream)
         if sink is None:
             self.announced[message.stream] = _Announced(plan, message.schema)
-            if not self._is_loading and not self.start_of(message.stream).get("bookmark"):
-                # Rows will come, and the libraries for them take half a second that the tap needs to find the first.
-                self._is_loading = True
-                threading.Thread(target=_load_engine, name="load", daemon=True).start()
+            self._expect_rows([message.stream])
             return
         if sink.plan != plan:
             from target_iceberg.table.stage import open_stage
