@@ -59,10 +59,11 @@ def test_a_cursor_of_a_type_without_order_is_told(shop: Any) -> None:
     assert "a column of this type cannot be the cursor" in shop.run(code=2)["message"]
 
 
-def test_columns_that_differ_in_case_only_stop_their_own_table_alone(shop: Any) -> None:
-    shop.sql('CREATE TABLE twins (id int PRIMARY KEY, "ID" int, changed timestamptz)')
+def test_tables_that_can_have_no_contract_stop_themselves_alone(shop: Any) -> None:
+    shop.sql('CREATE TABLE twins (id int PRIMARY KEY, "ID" int, changed timestamptz)', "CREATE TABLE bare ()")
     said = shop.dativo("contract", "infer", "acme/shop", code=1)
     assert "twins: gets no contract: id and ID differ in case only; exclude the table" in said
+    assert "bare: gets no contract: it has no columns; exclude the table" in said
     assert "wrote assets/postgres/v1.0/orders.yaml" in said
 
 
@@ -72,6 +73,16 @@ def test_a_host_that_is_nowhere_is_not_asked_again(shop: Any) -> None:
     said = shop.run(code=2)["message"]
     assert "nowhere.invalid" in said
     assert "check host" in said
+
+
+def test_a_directory_of_a_socket_is_not_looked_up_as_a_host(shop: Any) -> None:
+    shop.infer()
+    shop.environment["PGHOST"] = str(shop.root)
+    job = shop.root / "jobs/acme/shop.yaml"
+    job.write_text(job.read_text().replace("chunk_rows: 500", "retry_s: 0"))
+    said = shop.dativo("run", "--config", "jobs/acme/shop.yaml", "--log-format", "json", code=2)
+    assert f"{shop.root}/.s.PGSQL." in said
+    assert '"event_type":"infrastructure"' not in said.replace(" ", "")
 
 
 def test_tls_that_the_server_does_not_have_is_told_with_what_to_do(shop: Any) -> None:

@@ -74,17 +74,21 @@ def infer(job: str, *, object_name: str | None, secrets_dir: Path | None, force:
             source=resolved.source.type,
             domain=resolved.target.namespace,
         )
-        names = [column["name"] for column in contract["schema"]]
-        if twin := next(case_twins(names), None):
-            click.echo(
-                f"{name}: gets no contract: {twin[1]} and {names[twin[0]]} differ in case only; {_RENAME_TWINS}",
-                err=True,
-            )
+        if (why := _why_none([column["name"] for column in contract["schema"]])) is not None:
+            click.echo(f"{name}: gets no contract: {why}", err=True)
             code = 1
             continue
         write_atomic(file, _text(contract, resolved))
         click.echo(f"wrote {file.relative_to(root)}: {len(contract['schema'])} columns; read it and correct it")
     return code
+
+
+def _why_none(columns: Sequence[str]) -> str | None:
+    """Why there can be no contract with these columns."""
+    if not columns:
+        return "it has no columns; exclude the table"
+    twin = next(case_twins(columns), None)
+    return f"{twin[1]} and {columns[twin[0]]} differ in case only; {_RENAME_TWINS}" if twin else None
 
 
 def _names_in_the_lake(tables: Sequence[str], taken: Iterable[str]) -> dict[str, str]:

@@ -38,9 +38,10 @@ _VALUES = {
     ),
 }
 SOURCE_KEYWORD = "x-dativo-source"
-QUERY_KEYWORD = "x-dativo-query"
-_NO_KEYS = ("float", "double")
 """Keyword of a stream's schema: the table that it is of."""
+QUERY_KEYWORD = "x-dativo-query"
+"""Keyword of a stream's schema: it is of a query."""
+_NO_KEYS = ("float", "double")
 MIN_SAMPLE = 20
 """Records below which a sample proves nothing."""
 SHARE = 0.8

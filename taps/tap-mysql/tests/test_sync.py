@@ -44,6 +44,7 @@ def test_the_first_run_reads_all_and_the_next_what_changed(orders: Any, sync: Sy
     assert ids(first) == list(range(1, 1001))
     bookmark = dict(first.state["bookmarks"]["orders"])
     assert bookmark.pop("replication_key_rows").startswith("1:")
+    assert bookmark.pop("columns") == ["changed", "id", "status"]
     assert bookmark == {"replication_key": "changed", "replication_key_value": "2024-01-01 16:40:00.000000"}
     orders.run("UPDATE orders SET status = 'paid', changed = '2024-02-01 00:00:00.000001' WHERE id IN (3, 5)")
     second = sync(orders.config(table()), state=first.state, lane=lane)
@@ -132,6 +133,52 @@ def test_rows_without_a_cursor_are_told_and_come_once(
     assert "2 rows have no usable changed" in caplog.text
     assert ids(first) == [1, 2, 3]
     assert ids(sync(database.config(table()), state=first.state)) == [2]
+
+
+@pytest.mark.parametrize("resume", ["inclusive", "exclusive"])
+@pytest.mark.parametrize("odd", ["2024-05-00", "2024-04-31", "2024-00-10"])
+def test_a_cursor_that_is_no_date_is_no_bookmark(
+    database: Any, sync: Sync, catalog: Callable[..., Any], caplog: pytest.LogCaptureFixture, resume: str, odd: str
+) -> None:
+    """It is greater than those that come later, which would not be read."""
+    chosen = catalog(
+        "orders",
+        {"id": "long", "changed": "date"},
+        ("id",),
+        replication_method="INCREMENTAL",
+        replication_key="changed",
+    )
+    chosen["streams"][0]["metadata"][0]["metadata"]["dativo-resume"] = resume
+    database.run(
+        "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'",
+        "CREATE TABLE orders (id int PRIMARY KEY, changed date, KEY (changed))",
+        f"INSERT INTO orders VALUES (1, '2023-12-01'), (2, '{odd}')",
+    )
+    reads, state = [], None
+    for statement in (
+        "INSERT INTO orders VALUES (3, '2023-12-02')",
+        "INSERT INTO orders VALUES (4, '2024-06-01')",
+        "DO 1",
+    ):
+        output = sync(database.config(table()), chosen, state)
+        assert "1 rows have a changed that is no date and greater than all others" in caplog.text
+        reads.append(sorted(ids(output)))
+        state = output.state
+        database.run(statement)
+    assert state["bookmarks"]["orders"]["replication_key_value"] == "2024-06-01"
+    assert reads == ([[1, 2], [1, 3], [2, 3, 4]] if resume == "inclusive" else [[1], [3], [2, 4]])
+
+
+def test_rows_none_of_which_has_a_cursor_come_once(database: Any, sync: Sync) -> None:
+    database.run("CREATE TABLE orders (id int PRIMARY KEY, changed date)", "INSERT INTO orders VALUES (1, NULL)")
+    first = sync(database.config(table()))
+    assert ids(first) == [1]
+    second = sync(database.config(table()), state=first.state)
+    assert (ids(second), second.state) == ([], first.state)
+    database.run("INSERT INTO orders VALUES (2, '2024-01-01')")
+    third = sync(database.config(table()), state=first.state)
+    assert ids(third) == [2]
+    assert "loaded_without_cursor" not in third.state["bookmarks"]["orders"]
 
 
 def test_a_query_may_end_in_a_comment(orders: Any, sync: Sync) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,3 +42,24 @@ def test_the_whole_table_at_once(database: Any, sync: Callable[..., Any], lane: 
     for i, row in enumerate(output.rows):
         for case in torture.CASES:
             check_value(case, torture.expected(i)[case.name], row, output, "row_id", lane)
+
+
+def test_a_float_is_no_other_number_under_another_type(
+    database: Any, sync: Callable[..., Any], catalog: Callable[..., Any], lane: str
+) -> None:
+    """The server's own text of a FLOAT has six digits."""
+    database.run(
+        "CREATE TABLE t (id int PRIMARY KEY, a float, b float, c float)",
+        "INSERT INTO t SELECT seq, v, v, v FROM (SELECT 1 seq, 16777217 v UNION SELECT 2, 1234567.8 UNION SELECT 3, 0.1 "
+        "UNION SELECT 4, NULL UNION SELECT 5, -9999.993) q",
+    )
+    chosen = catalog("t", {"id": "long", "a": "decimal(20,4)", "b": "string", "c": "long"}, ("id",))
+    rows = {row["id"]: row for row in sync(database.config("t"), chosen, lane=lane).rows}
+    texts = ["16777216", "1234567.8", "0.1", None, "-9999.993"]
+    assert [rows[i]["b"] for i in range(1, 6)] == texts
+    assert [None if rows[i]["a"] is None else Decimal(rows[i]["a"]) for i in range(1, 6)] == [
+        None if t is None else Decimal(t) for t in texts
+    ]
+    assert [rows[i]["c"] for i in range(1, 6)] == [16777216, *texts[1:]], (
+        "what is no whole number is left to the target"
+    )

@@ -45,6 +45,7 @@ def test_the_first_run_reads_all_and_the_next_what_changed(orders: Any, sync: Sy
     assert ids(first) == list(range(1, 1001))
     bookmark = dict(first.state["bookmarks"]["orders"])
     assert bookmark.pop("replication_key_rows").startswith("1:")
+    assert bookmark.pop("columns") == ["changed", "id", "status"]
     assert bookmark == {"replication_key": "changed", "replication_key_value": "2024-01-01 16:40:00+00"}
     orders.run("UPDATE orders SET status = 'paid', changed = '2024-02-01 00:00:00.000001+00' WHERE id IN (3, 5)")
     second = sync(orders.config(table()), state=first.state, lane=lane)
@@ -350,14 +351,34 @@ def test_texts_that_are_read_as_numbers_are_told_and_an_empty_one_is_no_null(
     database: Any, sync: Sync, catalog: Callable[..., Any], lane: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     database.run(
-        "CREATE TABLE t (id int PRIMARY KEY, qty text, n bigint, d int)",
+        "CREATE TABLE t (id int PRIMARY KEY, qty text, n bigint, d int, f float8, g float4)",
         "INSERT INTO t VALUES (1, '007', 1, 1), (2, '', 9007199254740993, 2), (3, NULL, NULL, NULL), (4, '  ', 4, 4)",
     )
-    chosen = catalog("t", {"id": "long", "qty": "long", "n": "double", "d": "double"}, ("id",))
+    types = {"id": "long", "qty": "long", "n": "double", "d": "double", "f": "float", "g": "float"}
+    chosen = catalog("t", types, ("id",))
     rows = {row["id"]: row["qty"] for row in sync(database.config("t"), chosen, lane=lane).rows}
     assert rows == {1: 7, 2: "", 3: None, 4: "  "}
     (told,) = [r for r in caplog.records if getattr(r, "event_type", None) == "columns_converted"]
-    assert told.event_fields["columns"] == ["qty", "n"], "a double holds every int"
+    assert told.event_fields["columns"] == ["qty", "n", "f"], "a double holds every int, and a float what is one"
+    assert "f is double precision there and float in the contract" in caplog.text
+
+
+def test_a_column_that_is_gone_is_told_where_rows_are_read_again(
+    orders: Any, sync: Sync, catalog: Callable[..., Any], lane: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    types = {"id": "long", "changed": "timestamptz", "status": "string"}
+    how: dict[str, Any] = {"replication_method": "INCREMENTAL", "replication_key": "changed"}
+    chosen = catalog("orders", types, ("id",), **how)
+    first = sync(orders.config(table()), chosen, lane=lane)
+    orders.run("ALTER TABLE orders RENAME status TO state", "UPDATE orders SET changed = now() WHERE id = 1")
+    with pytest.raises(TapError, match="has lost the columns status"):
+        sync(orders.config(table()), chosen, first.state, lane)
+    del types["status"]
+    relaxed = catalog("orders", types, ("id",), **how)
+    relaxed["streams"][0]["schema"]["additionalProperties"] = True
+    second = sync(orders.config(table()), relaxed, first.state, lane)
+    assert {r["state"] for r in second.rows} == {"new"}
+    assert "has lost the columns status; in rows that are read again they are NULL" in caplog.text
 
 
 def test_types_of_the_catalog_win(orders: Any, sync: Sync, catalog: Callable[..., Any], lane: str) -> None:

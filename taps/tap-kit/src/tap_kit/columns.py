@@ -50,6 +50,8 @@ class Column:
     required: bool = False
     nulls_odd: bool = False
     """Values of the source that the type has no room for are NULL."""
+    is_single: bool = False
+    """A double of which the table keeps 24 bits."""
 
 
 _SCHEMAS: dict[str, dict[str, Any]] = {
@@ -106,6 +108,7 @@ def columns_of(schema: Mapping[str, Any], keys: Iterable[str] = (), without: Con
             type_of(definition),
             name in required or _denies_null(definition),
             definition.get(OUT_OF_RANGE_KEYWORD) == "null",
+            definition.get(TYPE_KEYWORD) == "float",
         )
         for name, definition in schema["properties"].items()
         if name not in without

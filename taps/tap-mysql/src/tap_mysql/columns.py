@@ -118,7 +118,7 @@ class Decoder:
         width = _INTEGERS.get(field.type) or _FLOATS[field.type]
         kind = "f" if field.type in _FLOATS else "u" if field.is_unsigned else "i"
         values = self._view(f"<{kind}{width}")[at]
-        wide = np.float64 if kind == "f" else np.uint64 if (kind, width) == ("u", 8) else np.int64
+        wide = values.dtype if kind == "f" else np.uint64 if (kind, width) == ("u", 8) else np.int64
         with np.errstate(invalid="ignore"):  # where it is NULL stands whatever comes next
             numbers = _array(pa.from_numpy_dtype(wide), values.astype(wide, copy=False), nulls)
         return numbers, at + width if nulls is None else at + width * ~nulls

@@ -82,6 +82,13 @@ class MySql:
             conditions.append(f"{name} < '0001-01-01'")
         return " OR ".join(conditions) or None
 
+    def impossible(self, column: SourceColumn) -> str | None:
+        """Dates like 2024-05-00 and 2023-02-31, which a server keeps that is told to."""
+        if not column.is_time:
+            return None
+        name = types.identifier(column.name)
+        return f"(MONTH({name}) = 0 OR DAY({name}) NOT BETWEEN 1 AND IFNULL(DAY(LAST_DAY({name})), 0))"
+
     def earlier(self, literal: str, column: SourceColumn, seconds: float) -> str:  # noqa: ARG002  the protocol has it
         """To the microsecond."""
         return f"(CAST({literal} AS DATETIME(6)) - INTERVAL {round(seconds * 1_000_000)} MICROSECOND)"

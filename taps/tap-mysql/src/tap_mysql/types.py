@@ -169,7 +169,8 @@ def select(column: MyColumn, word: str) -> Selected:
         return Selected(column.name, word, kind.value.format(c=c), False)
     if kind.word == "json" == word:
         return Selected(column.name, word, kind.text.format(c=c), False)
-    if column.type == "decimal":  # travels as its text
+    if column.type == "decimal" or (column.type == "float" and word != "double"):
+        # The text of a FLOAT is ours: as short as it can be for this number, while the server's stops after six digits.
         return Selected(column.name, word, c, True)
     if kind.value is None or kind.word != word:
         return Selected(column.name, word, kind.text.format(c=c), True)

@@ -103,6 +103,9 @@ class Postgres:
             conditions += [f"{name} >= 'Infinity'", f"{name} <= '-Infinity'"]
         return " OR ".join(conditions) or None
 
+    def impossible(self, column: SourceColumn) -> None:
+        """None: what is no date is no value of a date column."""
+
     def earlier(self, literal: str, column: SourceColumn, seconds: float) -> str:
         """Of a date, whole days are taken off."""
         found = f"({literal} - interval '{seconds} seconds')"

@@ -35,7 +35,9 @@ SELECT data FROM pg_catalog.pg_logical_slot_peek_binary_changes({slot}, {upper}:
   {publications})
 """
 _PUBLICATION = """
-SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot FROM pg_catalog.pg_publication WHERE pubname = {publication}
+SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate, pubviaroot OR NOT EXISTS (
+  SELECT 1 FROM pg_catalog.pg_class c WHERE c.oid IN (SELECT t::regclass FROM unnest(ARRAY[{relations}]) AS t) AND c.relkind = 'p')
+FROM pg_catalog.pg_publication WHERE pubname = {publication}
 """
 _UNPUBLISHED = """
 SELECT t FROM unnest(ARRAY[{relations}]) AS t WHERE t::regclass NOT IN (
@@ -197,7 +199,8 @@ class Slot:
 
     def _add(self, client: Client, relations: Sequence[str], followed: Mapping[str, str | None]) -> bool:
         name, text = identifier(self._publication), literal(self._publication)
-        found = client.rows(_PUBLICATION.format(publication=text))
+        wanted = ", ".join(map(literal, relations))
+        found = client.rows(_PUBLICATION.format(publication=text, relations=wanted))
         if not found:
             if followed:
                 raise self._unpublished("is gone")
@@ -205,13 +208,15 @@ class Slot:
             self._run(client, f"CREATE PUBLICATION {name} FOR TABLE {', '.join(relations)} WITH ({options})")
             self._drop_older_slot(client)
             return True
-        if not found[0][0]:
+        if not all(found[0]):
             options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
-            raise TapError(
-                f"PostgreSQL {self._settings.where}: the publication {self._publication} leaves changes out; run there: ALTER PUBLICATION "
-                f"{name} SET ({options})" + (f"; and then, for those that were left out: {RELOAD}" if followed else "")
+            what = (
+                "some kinds of changes" if not found[0][0] else "what happens in partitions by the name of their table"
             )
-        wanted = ", ".join(map(literal, relations))
+            raise TapError(
+                f"PostgreSQL {self._settings.where}: the publication {self._publication} leaves out {what}; run there: ALTER PUBLICATION "
+                f"{name} SET ({options})" + (f"; and then, for what was left out: {RELOAD}" if followed else "")
+            )
         missing = [row[0] for row in client.rows(_UNPUBLISHED.format(relations=wanted, publication=text))]
         if lost := sorted(followed.keys() & set(missing)):
             raise self._unpublished(f"does not have {', '.join(lost)} any more")

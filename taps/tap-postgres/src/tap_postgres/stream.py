@@ -12,14 +12,12 @@ import pyarrow as pa
 from singer_sdk.singerlib.catalog import REPLICATION_LOG_BASED
 
 from tap_kit.cast import arrow_type, cast_texts
-from tap_kit.columns import columns_of
 from tap_kit.database import ranges
 from tap_kit.database.keys import EVERYTHING
 from tap_kit.database.stream import DELETED_AT, FULL_LOAD, TableStream
 from tap_kit.errors import TapError
 from tap_kit.lanes import Misfit
 from tap_kit.origin import state_origin
-from tap_kit.tap import selected_schema
 from tap_postgres.pgoutput import UNCHANGED
 from tap_postgres.slot import RELOAD, is_visible, number
 from tap_postgres.types import PgColumn, identifier, literal
@@ -230,6 +228,8 @@ class PostgresStream(TableStream):
             source = there.get(column.name)
             if source is not None and source.is_converted:
                 texts = _converted(session, source, texts)
+            elif source is not None and source.is_bits and column.type != "string":
+                texts = [None if t is None else f"B'{t}'" for t in texts]
             columns[column.name], unfit = _cast(texts, column, source)
             for row in unfit if not column.nulls_odd else ():
                 odd.setdefault(row, {})[column.name] = str(texts[row])
@@ -239,10 +239,6 @@ class PostgresStream(TableStream):
     def _logged(self) -> frozenset[str]:
         """Columns of the stream that the table has."""
         return frozenset(c.name for c in self._wanted) & {c.name for c in self.described.columns}
-
-    @cached_property
-    def _wanted(self) -> tuple[Column, ...]:
-        return columns_of(selected_schema(self), self.primary_keys)
 
 
 def _cast(texts: list[str | None], column: Column, source: PgColumn | None) -> tuple[pa.Array, list[int]]:

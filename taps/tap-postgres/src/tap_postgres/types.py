@@ -69,6 +69,7 @@ _ARRAY_AS_JSON = (
 )
 _ARRAY = Kind("json", False, text=_ARRAY_AS_JSON, json_schema={**_JSON, "type": ["array", "null"]})
 _OBJECT = Kind("json", False, text=_AS_JSON.text, json_schema={**_JSON, "type": ["object", "null"]})
+_BITS = "'B''' || {c}::text || ''''"
 _AS_TEXT = Kind("string", False)
 
 
@@ -117,6 +118,11 @@ class PgColumn:
     def is_converted(self) -> bool:
         """What its values look like in a table's column is not what the server shows: arrays, composites and money."""
         return self.category in ("A", "C") or self.type == "money"
+
+    @property
+    def is_bits(self) -> bool:
+        """A string of bits, whose text looks like a number."""
+        return self.type in ("bit", "varbit")
 
     @property
     def json_schema(self) -> dict[str, Any]:
@@ -171,6 +177,8 @@ def select(column: PgColumn, word: str) -> Selected:
         kind.word == "binary" and word in ("binary", "string") and column.type == "bytea"
     ):
         return Selected(column.name, word, c, False, kind.sift)
+    if column.is_bits and word != "string":
+        return Selected(column.name, word, _BITS.format(c=c), True)
     if kind.word == "json" == word:
         return Selected(column.name, word, kind.text.format(c=c), False)
     return Selected(column.name, word, kind.text.format(c=c), True)

@@ -21,6 +21,8 @@ VALUE, TIE = "replication_key_value", "replication_key_after"
 """Keys of a bookmark: the greatest cursor that was read; with an exclusive resume, the greatest key among the rows that have it."""
 ROWS_AT_VALUE = "replication_key_rows"
 """Key of a bookmark: count and digest of the rows that have this cursor, where an index leads to them."""
+LOADED_WITHOUT = "loaded_without_cursor"
+"""Key of a bookmark: no row had a cursor yet, and those that have none were read."""
 
 
 class Window:
@@ -45,6 +47,8 @@ class Window:
         self.is_idle = False
         """All there is to read was read."""
         self._rows_at_upper: str | None = None
+        self._beyond: str | None = None
+        self._has_unusable = self._was_loaded_without = False
 
     def take(self, session: Session, state: dict[str, Any], announce: Callable[..., None]) -> None:
         """Look where this run begins and ends.
@@ -65,10 +69,8 @@ class Window:
             return
         value = None if begun else state.get(VALUE)
         self.value, self._tie = None if value is None else str(value), state.get(TIE)
-        source = f"{self._described.relation} WHERE {self._database.usable(self._cursor)}"
-        greatest = f"SELECT max({self._name}) AS {self._name} FROM {source}"  # noqa: S608
-        query = f"SELECT {self._database.text_of(self._cursor)} FROM ({greatest}) AS q"  # noqa: S608
-        self.upper = session.rows(query)[0][0]
+        self._was_loaded_without = bool(state.get(LOADED_WITHOUT))
+        self.upper = self._greatest(session, announce)
         if self.upper is None:
             return
         self._tell_of_future(announce)
@@ -82,6 +84,32 @@ class Window:
             self._rows_at_upper = self._summed(session, self.upper)
             self._tell_of_late_rows(session, state, announce)
 
+    def _greatest(self, session: Session, announce: Callable[..., None]) -> str | None:
+        """The greatest cursor; asked for a second time, without the help of an index, where the first one is no date."""
+        usable, impossible = self._database.usable(self._cursor), self._database.impossible(self._cursor)
+        found = self._greatest_of(session, usable)
+        if found is None or impossible is None or _is_date(found):
+            return found
+        upper = self._greatest_of(session, f"{usable} AND NOT {impossible}")
+        above = f" AND {self._name} > {self._literal(upper)}" if upper is not None else ""
+        self._beyond = f"{impossible} AND {usable}{above}"
+        times = {
+            "every_run": "they come with every run",
+            "load_once": "they come with the first load, and when others have passed them",
+        }
+        if self._is_exclusive:
+            self._beyond = None  # a first load that had them would be the first of two times
+            times["load_once"] = "they come when others have passed them"
+        what = f"rows have a {self._cursor.name} that is no date and greater than all others"
+        self._tell_of_unusable(session, f"{impossible} AND {usable}{above}", what, times, announce)
+        return upper
+
+    def _greatest_of(self, session: Session, condition: str) -> str | None:
+        source = f"{self._described.relation} WHERE {condition}"
+        greatest = f"SELECT max({self._name}) AS {self._name} FROM {source}"  # noqa: S608
+        found: str | None = session.rows(f"SELECT {self._database.text_of(self._cursor)} FROM ({greatest}) AS q")[0][0]  # noqa: S608
+        return found
+
     @property
     def kept(self) -> list[Any]:
         """The upper end, as a bookmark of a load keeps it."""
@@ -94,9 +122,9 @@ class Window:
             parts.append(self._up_to())
             if self._reading.start_date:
                 parts = [f"{parts[0]} AND {self._name} >= {self._literal(self._reading.start_date)}"]
-        unusable = self._database.unusable(self._cursor)
-        if unusable and self._reading.null_cursor != "error":
-            parts.append(unusable)
+        null_cursor = self._reading.null_cursor
+        if null_cursor != "error" and not (self._was_loaded_without and null_cursor == "load_once"):
+            parts += [c for c in (self._database.unusable(self._cursor), self._beyond) if c]
         return " OR ".join(f"({p})" for p in parts) or None
 
     def since(self) -> str:
@@ -114,13 +142,18 @@ class Window:
         else:
             lower = f"{self._name} > {value}"
         where = f"{lower} AND {self._up_to()}"
-        unusable = self._database.unusable(self._cursor)
-        return f"({where}) OR ({unusable})" if unusable and self._reading.null_cursor == "every_run" else where
+        every_run = (self._database.unusable(self._cursor), self._database.impossible(self._cursor))
+        if self._reading.null_cursor == "every_run":
+            where = " OR ".join(f"({c})" for c in (where, *every_run) if c)
+        return where
 
     def remember(self, state: dict[str, Any]) -> None:
         """Where the next run goes on."""
         if self.upper is None:
+            if self._has_unusable:
+                state[LOADED_WITHOUT] = True
             return
+        state.pop(LOADED_WITHOUT, None)
         state["replication_key"], state[VALUE] = self._cursor.name, self.upper
         state.pop(TIE, None)
         state.pop(ROWS_AT_VALUE, None)
@@ -207,14 +240,30 @@ class Window:
 
     def _tell_of_null_cursors(self, session: Session, announce: Callable[..., None]) -> None:
         unusable = self._database.unusable(self._cursor)
-        if unusable is None:
-            return
-        query = f"SELECT count(*) FROM (SELECT 1 AS x FROM {self._described.relation} WHERE {unusable} LIMIT {_COUNTED}) AS q"  # noqa: S608
+        if unusable is not None:
+            times = {
+                "load_once": "they come with the first load and not again",
+                "every_run": "they come with every run",
+            }
+            self._tell_of_unusable(session, unusable, f"rows have no usable {self._cursor.name}", times, announce)
+
+    def _tell_of_unusable(
+        self, session: Session, condition: str, what: str, times: dict[str, str], announce: Callable[..., None]
+    ) -> None:
+        """Rows that no window holds: how many there are, and when they come.
+
+        Args:
+            condition: is true for them.
+            what: the words behind their number.
+            times: setting null_cursor -> when they come.
+        """
+        query = f"SELECT count(*) FROM (SELECT 1 AS x FROM {self._described.relation} WHERE {condition} LIMIT {_COUNTED}) AS q"  # noqa: S608
         n = int(session.rows(query)[0][0])
         if not n:
             return
+        self._has_unusable = True
         shown = f"{n:,}" if n < _COUNTED else f"{_COUNTED:,} or more"
-        message = f"{self._described.item.shown}: {shown} rows have no usable {self._cursor.name}"
+        message = f"{self._described.item.shown}: {shown} {what}"
         if self._reading.null_cursor == "error":
             raise TapError(
                 f"{message} (null_cursor: error); fill them, take another cursor_field, or set null_cursor: load_once"
@@ -223,6 +272,13 @@ class Window:
             raise TapError(
                 f"{message}; null_cursor: every_run would append them again and again; use load_once or error"
             )
-        told = {"load_once": "they come with the first load and not again", "every_run": "they come with every run"}
-        how = told[self._reading.null_cursor]
+        how = times[self._reading.null_cursor]
         announce("null_cursors", f"{message}; {how} (null_cursor)", level=logging.WARNING, rows=n)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        dt.date.fromisoformat(text[:10])
+    except ValueError:
+        return False
+    return True

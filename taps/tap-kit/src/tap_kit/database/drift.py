@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tap_kit.database.source import Described
 
 _OF_TEXT = ("string", "json", "nested")
+_OF_24_BITS = ("real", "float", "smallint", "tinyint", "mediumint")
+"""How types begin whose values a float holds."""
 
 
 class Difference(NamedTuple):
@@ -39,14 +41,14 @@ def differences(described: Described, wanted: Collection[Column], own: Collectio
         message = f"{shown}: lacks the columns {', '.join(missing)}; they are NULL"
         yield Difference("columns_missing", logging.WARNING, message, missing)
     converted = {
-        c.name: f"{c.name} is {there[c.name].shown_type} there and {c.type} in the contract"
+        c.name: f"{c.name} is {there[c.name].shown_type} there and {'float' if c.is_single else c.type} in the contract"
         for c in wanted
-        if c.name in there and _may_change(type_of(there[c.name].json_schema), there[c.name].shown_type, c.type)
+        if c.name in there and _may_change(type_of(there[c.name].json_schema), there[c.name].shown_type, c)
     }
     if converted:
         message = (
-            f"{shown}: {'; '.join(converted.values())}: values are converted where they can be, so that 007 becomes 7, and the others are "
-            "rejected; to have them as they are, change the contract to the type that the table has"
+            f"{shown}: {'; '.join(converted.values())}: values are converted where they can be (007 becomes 7, a number has the "
+            "digits that the type holds), and the others are rejected; to have them as they are, change the contract to the type that the table has"
         )
         yield Difference("columns_converted", logging.WARNING, message, list(converted))
     names = {c.name for c in wanted}
@@ -56,8 +58,22 @@ def differences(described: Described, wanted: Collection[Column], own: Collectio
         yield Difference("columns_ignored", logging.INFO, message, ignored)
 
 
-def _may_change(source: str, shown: str, wanted: str) -> bool:
+def lost_columns(described: Described, wanted: Collection[Column], known: Collection[str]) -> str | None:
+    """What to do about columns of the contract that the table had when it was read before, and has no longer; None: there are none."""
+    lost = [c.name for c in wanted if c.name in known and described.column(c.name) is None]
+    if not lost:
+        return None
+    return (
+        f"{described.item.shown}: has lost the columns {', '.join(lost)}, so that rows which are read again would lose their values; give "
+        "them back there, or take them out of the contract (where one has another name now, name that), or read all rows anew: dativo run "
+        "--config <job> --full-refresh"
+    )
+
+
+def _may_change(source: str, shown: str, wanted: Column) -> bool:
     """Whether a value may look different afterwards. Others fit exactly, or are rejected."""
     if source in _OF_TEXT:
-        return wanted not in _OF_TEXT
-    return wanted == "double" and (source.startswith("decimal") or shown.startswith("bigint"))
+        return wanted.type not in _OF_TEXT
+    if wanted.is_single:
+        return not shown.startswith(_OF_24_BITS)
+    return wanted.type == "double" and (source.startswith("decimal") or shown.startswith("bigint"))

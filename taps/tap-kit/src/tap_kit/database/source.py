@@ -152,6 +152,10 @@ class Database(Protocol):
     def unusable(self, column: SourceColumn) -> str | None:
         """The opposite, in a form that an index helps with; None where every value can be one."""
 
+    def impossible(self, column: SourceColumn) -> str | None:
+        """Condition for values that lie between usable ones and are none, like the 31st of February; no index helps with it. None: there
+        are none."""
+
     def earlier(self, literal: str, column: SourceColumn, seconds: float) -> str:
         """A literal, so many seconds before."""
 

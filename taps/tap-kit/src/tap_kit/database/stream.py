@@ -13,7 +13,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 from tap_kit.columns import TYPE_KEYWORD, columns_of, type_of
 from tap_kit.database import ranges
 from tap_kit.database.cursor import Window
-from tap_kit.database.drift import differences
+from tap_kit.database.drift import differences, lost_columns
 from tap_kit.database.keys import KEYS, KeyWatch
 from tap_kit.database.merged import merged
 from tap_kit.database.ranges import Part
@@ -29,6 +29,7 @@ from tap_kit.tap import selected_schema
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tap_kit.columns import Column
     from tap_kit.database.rows import Rows
     from tap_kit.database.settings import Reading
     from tap_kit.database.source import Database, Described, Session, SourceColumn
@@ -39,6 +40,8 @@ DELETED_AT = "_sdc_deleted_at"
 _DELETED_AT_SCHEMA = {"type": ["string", "null"], "format": "date-time", TYPE_KEYWORD: "timestamptz"}
 FULL_LOAD = "full_load"
 """Key of a bookmark while a load goes on: {"upper": cursor or null, "after": key}."""
+COLUMNS = "columns"
+"""Key of a bookmark: the stream's columns that the table had."""
 DONE = {"done": True}
 """Bookmark of a load that has come to its end while others of the run have not: a run that goes on does not begin it again."""
 
@@ -77,7 +80,7 @@ class TableStream(LaneStream):
     def _table_schema(self) -> dict[str, Any]:
         given = self.kit_tap.catalog_schema(self.name)
         if given is not None:
-            if given.get("additionalProperties") is not True:
+            if not self._brings_all_columns:
                 return given
             return {
                 **given,
@@ -94,6 +97,11 @@ class TableStream(LaneStream):
         else:
             found["x-dativo-query"] = True  # of which the server does not say what is never NULL
         return found | ({"description": self.described.comment} if self.described.comment else {})
+
+    @property
+    def _brings_all_columns(self) -> bool:
+        """Also those that the catalog does not name."""
+        return (self.kit_tap.catalog_schema(self.name) or {}).get("additionalProperties") is True
 
     def _spelled(self, name: str) -> str:
         """As jobs write it: in quotes where its characters would mean something else."""
@@ -139,10 +147,18 @@ class TableStream(LaneStream):
 
     def _extract(self, session: Session, lane: Lane) -> None:
         """Rows, and which of those that were read before are gone."""
+        state, goes_on = self.stream_state, self.replication_method != REPLICATION_FULL_TABLE
+        if goes_on:
+            self._require_columns(state.get(COLUMNS, ()))
+        self._extract_all(session, lane)
+        if goes_on:
+            state[COLUMNS] = sorted(c.name for c in self._wanted if self.described.column(c.name))
+
+    def _extract_all(self, session: Session, lane: Lane) -> None:
+        state = self.stream_state
         if not self._reading.detects_deletes:
             self._extract_rows(session, lane)
             return
-        state = self.stream_state
         if not {KEYS, FULL_LOAD} & state.keys() and self.name in state_origin().new:
             # Before anything is read, so that the next run notices what goes meanwhile.
             self._key_watch.remember(session, state)
@@ -286,26 +302,37 @@ class TableStream(LaneStream):
         return self._reader.read(session, f"FROM {self.described.relation}{condition}{order}{limit}")
 
     @cached_property
+    def _wanted(self) -> tuple[Column, ...]:
+        return columns_of(selected_schema(self), self.primary_keys)
+
+    @cached_property
     def _reader(self) -> Reader:
-        wanted = columns_of(selected_schema(self), self.primary_keys)
         there = {c.name: c for c in self.described.columns}
-        missing = {c.name: c.type for c in wanted if c.name not in there}
+        missing = {c.name: c.type for c in self._wanted if c.name not in there}
         self.tell_of_columns()
-        chosen = [self._database.select(there[c.name], c.type) for c in wanted if c.name in there]
+        chosen = [self._database.select(there[c.name], c.type) for c in self._wanted if c.name in there]
         keys = [
             self._database.quote(c.name)
             if c.is_integer and type_of(c.json_schema) == "long"
             else self._database.text_of(c)
             for c in ranges.key_columns(self.described)
         ]
-        return Reader(chosen, missing, keys, {c.name for c in wanted if c.nulls_odd})
+        return Reader(chosen, missing, keys, {c.name for c in self._wanted if c.nulls_odd})
+
+    def _require_columns(self, known: Sequence[str]) -> None:
+        """A column that goes would take the values of rows that are read again with it."""
+        if lost := lost_columns(self.described, self._wanted, known):
+            raise TapError(lost)
+        gone = sorted(set(known) - {c.name for c in self._wanted})
+        if gone and self._brings_all_columns:
+            message = f"{self.described.item.shown}: has lost the columns {', '.join(gone)}; in rows that are read again they are NULL"
+            self.announce("columns_missing", message, level=logging.WARNING, columns=gone)
 
     def tell_of_columns(self) -> None:
         """In what the table's columns are other than the contract has them; told once."""
         if not self._told_of_columns:
             self._told_of_columns = True
-            wanted = columns_of(selected_schema(self), self.primary_keys)
-            for event_type, level, message, columns in differences(self.described, wanted, (DELETED_AT,)):
+            for event_type, level, message, columns in differences(self.described, self._wanted, (DELETED_AT,)):
                 self.announce(event_type, message, level=level, columns=columns)
 
     _told_of_columns = False
