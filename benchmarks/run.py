@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import resource
 import shutil
@@ -167,6 +168,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="2 M of CSV and 1 M of messages unless given")
     options = parser.parse_args()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # An installation from wheels is compiled; a checkout may never be, where the environment says PYTHONDONTWRITEBYTECODE.
+    root = DATA.parent.parent
+    for place in (root / "src", *root.glob("*/src"), *root.glob("taps/*/src")):
+        compileall.compile_dir(place, quiet=2)
     print(
         f"python {sys.version.split()[0]}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, open files {limit[0]}"
     )
