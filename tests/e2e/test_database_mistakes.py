@@ -118,6 +118,13 @@ def test_a_run_of_deletions_says_how_many(shop: Any, hard: bool) -> None:
         said
     )
     assert shop.run()["message"].startswith("nothing new")
+    shop.sql(
+        "DELETE FROM orders WHERE id IN (4, 5, 6)",
+        "UPDATE orders SET changed = '2024-06-01' WHERE id IN (7, 8)",
+        "INSERT INTO orders VALUES (9001, 'x', 1, NULL, '2024-06-02'), (9002, 'x', 1, NULL, '2024-06-02')",
+    )
+    said = shop.run()["message"]
+    assert (", removed 3 in" in said) is hard, said
 
 
 def test_a_column_that_has_become_text_is_told_and_what_is_no_number_goes_to_quarantine(shop: Any) -> None:

@@ -84,13 +84,20 @@ def closing(report: RunReport, job_file: str) -> list[str]:
 
 def _published(streams: list[StreamReport]) -> str:
     """What came, and what went without anything in its place."""
-    came, went = sum(s.published for s in streams), sum(max(0, s.rows_replaced - s.published) for s in streams)
+    came, went = sum(s.published for s in streams), sum(map(_removed, streams))
     if not came:
         tables = ", ".join(dict.fromkeys(s.table for s in streams if s.rows_replaced))
         if went:
             return f"removed {_rows(went)} from {tables}"
         return "published no rows" if any(s.rejected for s in streams) else "nothing new"
     return f"published {_rows(came)} to {_tables(streams)}" + (f", removed {went:,}" if went else "")
+
+
+def _removed(stream: StreamReport) -> int:
+    """Rows that are gone for good: those that the source has deleted, or by which there are fewer than before."""
+    if stream.deleted:
+        return min(stream.deleted, stream.rows_replaced)
+    return max(0, stream.rows_replaced - stream.published)
 
 
 def _rows(n: int) -> str:

@@ -152,6 +152,16 @@ def test_a_replace_of_which_all_rows_are_rejected_says_so(target: Any) -> None:
     assert target.ids() == [1]
 
 
+@pytest.mark.parametrize("allow_empty", [False, True])
+def test_a_replace_that_strict_withholds_speaks_of_its_reject_alone(target: Any, *, allow_empty: bool) -> None:
+    target.run([target.order(1)], FILE_STATE)
+    target.plan = target.job_plan(target.stream_plan(write_mode="replace", allow_empty=allow_empty))
+    kept = target.run([target.order(2), {**target.order(3), "id": "x"}], FILE_STATE, start={})
+    assert counts(kept) == {"read": 2, "rejected": 1, "withheld": 1}
+    assert kept.report.streams[0].notices == []
+    assert target.ids() == [1]
+
+
 def test_a_replace_without_schema_is_refused(target: Any) -> None:
     target.run([target.order(1)], FILE_STATE)
     target.plan = target.job_plan(target.stream_plan(write_mode="replace"))

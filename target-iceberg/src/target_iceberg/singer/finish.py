@@ -116,10 +116,11 @@ class Finish:
     def _prepare(self, sink: StreamSink, files: list[StagedFile]) -> StreamPublish | None:
         plan = sink.plan
         if plan.write_mode == "replace" and not files and not plan.allow_empty:
-            why = "all rows were rejected" if sink.counts.rejected else "no rows came"
-            self.reports[plan.stream].notices.append(
-                f"{why}: the table keeps its rows (set target.allow_empty to empty it)"
-            )
+            if not sink.withheld:  # in which case the verdict says what becomes of them
+                why = "all rows were rejected" if sink.counts.rejected else "no rows came"
+                self.reports[plan.stream].notices.append(
+                    f"{why}: the table keeps its rows (set target.allow_empty to empty it)"
+                )
             return None
         tombstones = sink.tombstones()
         unwanted, report = unwanted_rows(sink, files, tombstones), self.reports[plan.stream]
