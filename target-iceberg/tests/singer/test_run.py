@@ -7,13 +7,17 @@ import json
 import signal
 import subprocess
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from target_iceberg.singer.ledger import Ledger
 from target_iceberg.singer.run import Run
 from target_iceberg.singer.settings import from_config
+from target_iceberg.table.lake_catalog import open_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FILE_STATE = {"files": {"a.csv": {"size": 1, "modified": "2026-01-01T00:00:00Z", "sha256": "00", "records": 3}}}
 
@@ -338,13 +342,46 @@ def test_libraries_for_rows_are_loaded_while_the_tap_begins(
 ) -> None:
     """Half a second that a run of a schedule, which mostly finds nothing new, does not spend."""
     loaded: list[bool] = []
-    monkeypatch.setattr("target_iceberg.singer.run._load_engine", lambda: loaded.append(True))
+    monkeypatch.setattr("target_iceberg.singer.libraries._load", lambda: loaded.append(True))
     settings = from_config({"load_plan": "plan.json"}, {})
     run = Run(settings, target.plan, Ledger(io.StringIO()))
     start = {"type": "DATIVO_START", "run": "r1", "state": state}
     run.read([json.dumps(start).encode() + b"\n"])
     run.close()
-    for thread in threading.enumerate():
-        if thread.name == "load":
-            thread.join()
     assert bool(loaded) is loads
+
+
+def test_no_two_threads_import_the_libraries_for_rows(target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules of theirs that import each other end such a run with an error, when threads meet in them."""
+    may_end, has_begun, done = threading.Event(), threading.Event(), []
+
+    def load() -> None:
+        has_begun.set()
+        may_end.wait()
+        done.append("libraries")
+
+    monkeypatch.setattr("target_iceberg.singer.libraries._load", load)
+    monkeypatch.setattr(
+        "target_iceberg.table.lake_catalog.open_catalog", lambda where: done.append("catalog") or open_catalog(where)
+    )
+    monkeypatch.chdir(target.root)
+    run = Run(from_config({"load_plan": "plan.json"}, {}), target.plan, Ledger(io.StringIO()))
+    start = {"type": "DATIVO_START", "run": "r1", "state": {}}
+    schema = {
+        "type": "SCHEMA",
+        "stream": "orders",
+        "schema": {"properties": {"id": {"type": "integer"}}},
+        "key_properties": ["id"],
+    }
+    record = {"type": "RECORD", "stream": "orders", "record": target.order(1)}
+    lines = [json.dumps(m).encode() + b"\n" for m in (start, schema, record)]
+
+    def blocks() -> Iterator[bytes]:
+        yield lines[0]
+        has_begun.wait()
+        threading.Timer(0.2, may_end.set).start()
+        yield from lines[1:]
+
+    run.read(blocks())
+    run.close()
+    assert done == ["libraries", "catalog"]

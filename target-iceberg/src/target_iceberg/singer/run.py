@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from target_iceberg import load_plan
 from target_iceberg.run_report import new_run_id
 from target_iceberg.singer import messages as m
 from target_iceberg.singer.framing import Framer, Line, Span
+from target_iceberg.singer.libraries import Libraries
 from target_iceberg.singer.pipeline import Lanes, Progress, Router
 from target_iceberg.stages import passing
 from target_iceberg.table import bookmark as bookmarks
@@ -73,7 +73,7 @@ class Run:
         self._known_schemas: dict[str, dict[str, Any]] = {}
         self._published_at = time.monotonic()
         self._checked = False
-        self._is_loading = False
+        self._libraries = Libraries()
         self._schemas: dict[str, bytes] = {}
         self._lake: Lakehouse | None = None
         self._lanes = Lanes()
@@ -89,6 +89,7 @@ class Run:
     def lake(self) -> Lakehouse:
         """The lake, opened when it is first needed."""
         if self._lake is None:
+            self._libraries.wait()
             from target_iceberg.table.lake_catalog import open_catalog
             from target_iceberg.table.stage import Lakehouse
 
@@ -123,6 +124,7 @@ class Run:
 
     def close(self) -> None:
         """Stop the workers."""
+        self._libraries.wait()
         self._lanes.close()
 
     def _take(self, items: Iterable[Span | Line]) -> None:
@@ -150,6 +152,7 @@ class Run:
         """
         if (sink := self.sinks.get(stream)) is not None:
             return sink
+        self._libraries.wait()
         if stream in self.announced:
             self._check_start()  # which opens streams of a checkpoint
             if (sink := self.sinks.get(stream)) is not None:
@@ -208,9 +211,8 @@ class Run:
 
     def _expect_rows(self, streams: Iterable[str]) -> None:
         """Import what rows need, which takes half a second, while the tap looks for the first; not where none may come."""
-        if not self._is_loading and any(not self.start_of(s).get("bookmark") for s in streams):
-            self._is_loading = True
-            threading.Thread(target=_load_engine, name="load", daemon=True).start()
+        if any(not self.start_of(s).get("bookmark") for s in streams):
+            self._libraries.load()
 
     def _check_start(self) -> None:
         """The tap must have started from what the lake holds; looked at once, before the first table is opened."""
@@ -230,6 +232,7 @@ class Run:
         Raises:
             TargetError: as `sink`.
         """
+        self._libraries.wait()
         if self._may_have_checkpoint():
             self._check_start()
         for stream, announced in list(self.announced.items()):
@@ -339,11 +342,11 @@ class Run:
         return None
 
     def _batch(self, message: m.Batch) -> None:
+        self.line_counts["batches"] += 1
+        sink = self.sink(message.stream)
         from singer_arrow import remove
         from target_iceberg.singer import batches
 
-        self.line_counts["batches"] += 1
-        sink = self.sink(message.stream)
         batches.require_known_encoding(message)
         self._router.flush(message.stream)
         for uri in message.manifest:
@@ -392,9 +395,3 @@ class Run:
             return
         self._router.flush(message.stream)
         self._lanes.put(lambda: sink.evaluate_reject(message), sink.accept)
-
-
-def _load_engine() -> None:
-    """Import what staging and publishing need."""
-    import target_iceberg.singer.finish
-    import target_iceberg.singer.stream  # noqa: F401
