@@ -79,11 +79,10 @@ def source_addresses(job: ResolvedJob, variables: Mapping[str, str]) -> Iterator
         return
     found = job.source.settings.get("connection") or job.source.settings
     host, port = found.get("host"), found.get("port")
-    known = _expanded(host, variables) if isinstance(host, str) else ""
-    if known and not known.startswith("/"):  # a path is the directory of a socket
+    place = _expanded(host + (f":{port}" if port else ""), variables) if isinstance(host, str) else ""
+    if place and not place.startswith("/"):  # a path is the directory of a socket
         scheme = "mysql" if job.source.type == "mysql" else "postgresql"
-        if address := _expanded(f"{scheme}://{known}" + (f":{port}" if port else ""), variables):
-            yield address
+        yield f"{scheme}://{place}"
 
 
 SAFE_NESSIE = (0, 101, 1)

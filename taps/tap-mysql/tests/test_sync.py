@@ -145,10 +145,10 @@ def test_a_cursor_that_is_no_date_is_no_bookmark(
         "orders",
         {"id": "long", "changed": "date"},
         ("id",),
+        resume=resume,
         replication_method="INCREMENTAL",
         replication_key="changed",
     )
-    chosen["streams"][0]["metadata"][0]["metadata"]["dativo-resume"] = resume
     database.run(
         "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'",
         "CREATE TABLE orders (id int PRIMARY KEY, changed date, KEY (changed))",
@@ -202,10 +202,10 @@ def test_an_exclusive_resume_reads_no_row_twice_and_none_too_few(
         "orders",
         {"id": "long", "changed": "timestamp"},
         ("id",),
+        resume="exclusive",
         replication_method="INCREMENTAL",
         replication_key="changed",
     )
-    chosen["streams"][0]["metadata"][0]["metadata"]["dativo-resume"] = "exclusive"
     orders.run("UPDATE orders SET changed = '2024-02-01' WHERE id IN (5, 10)")
     first = sync(orders.config(table()), chosen, lane=lane)
     assert first.state["bookmarks"]["orders"]["replication_key_after"] == ["10"]

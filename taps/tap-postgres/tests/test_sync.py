@@ -255,10 +255,10 @@ def test_an_exclusive_resume_reads_no_row_twice_and_none_too_few(
         "orders",
         {"id": "long", "changed": "timestamptz"},
         ("id",),
+        resume="exclusive",
         replication_method="INCREMENTAL",
         replication_key="changed",
     )
-    chosen["streams"][0]["metadata"][0]["metadata"]["dativo-resume"] = "exclusive"
     orders.run("UPDATE orders SET changed = '2024-02-01 00:00+00' WHERE id IN (5, 10)")
     first = sync(orders.config(table()), chosen, lane=lane)
     assert first.state["bookmarks"]["orders"]["replication_key_after"] == ["10"]

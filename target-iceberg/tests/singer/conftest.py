@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -88,6 +88,13 @@ class Target:
     order = staticmethod(order)
     stream_plan = staticmethod(stream_plan)
     job_plan = staticmethod(job_plan)
+    schema: ClassVar[dict[str, Any]] = {
+        "type": "SCHEMA",
+        "stream": "orders",
+        "schema": {"properties": {"id": {"type": "integer"}}},
+        "key_properties": ["id"],
+    }
+    """The message."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -142,14 +149,7 @@ class Target:
             {"type": "DATIVO_START", "run": f"run-{self._runs:03d}", "state": self.state() if start is None else start}
         ]
         if schema:
-            messages.append(
-                {
-                    "type": "SCHEMA",
-                    "stream": "orders",
-                    "schema": {"properties": {"id": {"type": "integer"}}},
-                    "key_properties": ["id"],
-                }
-            )
+            messages.append(self.schema)
         messages += [
             r if isinstance(r, bytes) or "type" in r else {"type": "RECORD", "stream": "orders", "record": r}
             for r in records

@@ -242,13 +242,7 @@ def test_a_signal_publishes_nothing(target: Any, number: int) -> None:
     assert process.stdin is not None
     assert process.stderr is not None
     start = {"type": "DATIVO_START", "run": "r", "state": {}}
-    schema = {
-        "type": "SCHEMA",
-        "stream": "orders",
-        "schema": {"properties": {"id": {"type": "integer"}}},
-        "key_properties": ["id"],
-    }
-    for message in (start, schema, {"type": "RECORD", "stream": "orders", "record": target.order(1)}):
+    for message in (start, target.schema, {"type": "RECORD", "stream": "orders", "record": target.order(1)}):
         process.stdin.write(json.dumps(message).encode() + b"\n")
     process.stdin.flush()
     while b'"progress"' not in process.stderr.readline():
@@ -367,14 +361,8 @@ def test_no_two_threads_import_the_libraries_for_rows(target: Any, monkeypatch: 
     monkeypatch.chdir(target.root)
     run = Run(from_config({"load_plan": "plan.json"}, {}), target.plan, Ledger(io.StringIO()))
     start = {"type": "DATIVO_START", "run": "r1", "state": {}}
-    schema = {
-        "type": "SCHEMA",
-        "stream": "orders",
-        "schema": {"properties": {"id": {"type": "integer"}}},
-        "key_properties": ["id"],
-    }
     record = {"type": "RECORD", "stream": "orders", "record": target.order(1)}
-    lines = [json.dumps(m).encode() + b"\n" for m in (start, schema, record)]
+    lines = [json.dumps(m).encode() + b"\n" for m in (start, target.schema, record)]
 
     def blocks() -> Iterator[bytes]:
         yield lines[0]

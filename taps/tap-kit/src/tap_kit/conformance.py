@@ -360,10 +360,8 @@ class RestsWhileNothingIsNew:
         database.run(
             "CREATE TABLE t (id int, changed date)", "INSERT INTO t VALUES (1, '2024-01-01'), (2, '2024-01-02')"
         )
-        chosen = catalog(
-            "t", {"id": "long", "changed": "date"}, replication_method="INCREMENTAL", replication_key="changed"
-        )
-        chosen["streams"][0]["metadata"][0]["metadata"]["dativo-resume"] = "exclusive"
+        how = {"resume": "exclusive", "replication_method": "INCREMENTAL", "replication_key": "changed"}
+        chosen = catalog("t", {"id": "long", "changed": "date"}, **how)
         config = database.config({"name": f"{self.schema or database.name}.t", "cursor_field": "changed"})
         first = sync(config, chosen)
         assert sync(config, chosen, first.state).rows == []

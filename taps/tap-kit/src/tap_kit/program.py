@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tap_kit.tap import Tap
+from pkgutil import resolve_name
 
 
-def start(load: Callable[[], type[Tap]]) -> None:
+def start(name: str) -> None:
     """Import a tap and run it by the command line.
 
     Args:
-        load: imports the tap's class.
+        name: module and class of the tap, as `tap_csv.tap:TapCSV`.
     """
     gc.disable()  # importing makes many objects and no garbage, and is a fifth faster so
-    tap = load()
+    tap = resolve_name(name)
     gc.freeze()
     gc.enable()
     tap.main()

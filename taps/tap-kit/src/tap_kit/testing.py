@@ -174,11 +174,14 @@ def run_sdk_suite(tap: type[Tap], config: dict[str, Any], directory: Path) -> in
     return int(passed[1])
 
 
-def catalog_of(stream: str, types: dict[str, str], keys: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
-    """A catalog as the compiler writes it: x-dativo-type says what a column is."""
+def catalog_of(
+    stream: str, types: dict[str, str], keys: tuple[str, ...] = (), *, resume: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """A catalog as the compiler writes it: x-dativo-type says what a column is, dativo-resume how a later run goes on."""
     properties = {name: {"type": ["string", "null"], "x-dativo-type": word} for name, word in types.items()}
     schema = {"type": "object", "properties": properties, "required": list(keys)}
-    metadata = [{"breadcrumb": [], "metadata": {"inclusion": "available", "selected": True}}]
+    own = {"inclusion": "available", "selected": True, **({"dativo-resume": resume} if resume else {})}
+    metadata = [{"breadcrumb": [], "metadata": own}]
     entry = {
         "tap_stream_id": stream,
         "stream": stream,

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from tap_kit.program import start
-
-if TYPE_CHECKING:
-    from tap_mysql.tap import TapMySQL
 
 _SWITCH_S = 0.0005
 """The thread that reads ahead gets its turn so often; with the 5 ms that are usual it leaves the server waiting."""
@@ -17,10 +13,4 @@ _SWITCH_S = 0.0005
 def main() -> None:
     """Run tap-mysql and exit."""
     sys.setswitchinterval(_SWITCH_S)
-    start(_tap)
-
-
-def _tap() -> type[TapMySQL]:
-    from tap_mysql.tap import TapMySQL
-
-    return TapMySQL
+    start("tap_mysql.tap:TapMySQL")

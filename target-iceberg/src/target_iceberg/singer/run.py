@@ -343,7 +343,7 @@ class Run:
 
     def _batch(self, message: m.Batch) -> None:
         self.line_counts["batches"] += 1
-        sink = self.sink(message.stream)
+        sink = self.sink(message.stream)  # which waits for the libraries that the next lines import
         from singer_arrow import remove
         from target_iceberg.singer import batches
 

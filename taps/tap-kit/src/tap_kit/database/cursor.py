@@ -92,16 +92,12 @@ class Window:
             return found
         upper = self._greatest_of(session, f"{usable} AND NOT {impossible}")
         above = f" AND {self._name} > {self._literal(upper)}" if upper is not None else ""
-        self._beyond = f"{impossible} AND {usable}{above}"
-        times = {
-            "every_run": "they come with every run",
-            "load_once": "they come with the first load, and when others have passed them",
-        }
-        if self._is_exclusive:
-            self._beyond = None  # a first load that had them would be the first of two times
-            times["load_once"] = "they come when others have passed them"
+        beyond = f"{impossible} AND {usable}{above}"
+        when = "they come when others have passed them"
+        if not self._is_exclusive:  # where those of a first load would come twice
+            self._beyond, when = beyond, "they come with the first load, and when others have passed them"
         what = f"rows have a {self._cursor.name} that is no date and greater than all others"
-        self._tell_of_unusable(session, f"{impossible} AND {usable}{above}", what, times, announce)
+        self._tell_of_unusable(session, beyond, what, when, announce)
         return upper
 
     def _greatest_of(self, session: Session, condition: str) -> str | None:
@@ -142,9 +138,9 @@ class Window:
         else:
             lower = f"{self._name} > {value}"
         where = f"{lower} AND {self._up_to()}"
-        every_run = (self._database.unusable(self._cursor), self._database.impossible(self._cursor))
         if self._reading.null_cursor == "every_run":
-            where = " OR ".join(f"({c})" for c in (where, *every_run) if c)
+            unusable = (self._database.unusable(self._cursor), self._database.impossible(self._cursor))
+            where = " OR ".join(f"({c})" for c in (where, *unusable) if c)
         return where
 
     def remember(self, state: dict[str, Any]) -> None:
@@ -241,21 +237,18 @@ class Window:
     def _tell_of_null_cursors(self, session: Session, announce: Callable[..., None]) -> None:
         unusable = self._database.unusable(self._cursor)
         if unusable is not None:
-            times = {
-                "load_once": "they come with the first load and not again",
-                "every_run": "they come with every run",
-            }
-            self._tell_of_unusable(session, unusable, f"rows have no usable {self._cursor.name}", times, announce)
+            what, when = f"rows have no usable {self._cursor.name}", "they come with the first load and not again"
+            self._tell_of_unusable(session, unusable, what, when, announce)
 
     def _tell_of_unusable(
-        self, session: Session, condition: str, what: str, times: dict[str, str], announce: Callable[..., None]
+        self, session: Session, condition: str, what: str, when: str, announce: Callable[..., None]
     ) -> None:
         """Rows that no window holds: how many there are, and when they come.
 
         Args:
             condition: is true for them.
             what: the words behind their number.
-            times: setting null_cursor -> when they come.
+            when: they come with null_cursor: load_once.
         """
         query = f"SELECT count(*) FROM (SELECT 1 AS x FROM {self._described.relation} WHERE {condition} LIMIT {_COUNTED}) AS q"  # noqa: S608
         n = int(session.rows(query)[0][0])
@@ -272,7 +265,7 @@ class Window:
             raise TapError(
                 f"{message}; null_cursor: every_run would append them again and again; use load_once or error"
             )
-        how = times[self._reading.null_cursor]
+        how = when if self._reading.null_cursor == "load_once" else "they come with every run"
         announce("null_cursors", f"{message}; {how} (null_cursor)", level=logging.WARNING, rows=n)
 
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from tap_kit.columns import type_of
+from tap_kit.errors import TapError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -58,16 +59,32 @@ def differences(described: Described, wanted: Collection[Column], own: Collectio
         yield Difference("columns_ignored", logging.INFO, message, ignored)
 
 
-def lost_columns(described: Described, wanted: Collection[Column], known: Collection[str]) -> str | None:
-    """What to do about columns of the contract that the table had when it was read before, and has no longer; None: there are none."""
+def losses(
+    described: Described, wanted: Collection[Column], known: Collection[str], *, brings_all: bool
+) -> Iterator[Difference]:
+    """What has become of columns that the table had when rows were read before, and that are read again.
+
+    Args:
+        described: the table as it is.
+        wanted: the stream's columns.
+        known: columns that the table had.
+        brings_all: the stream has all columns of the table, and not those of the contract alone.
+
+    Raises:
+        TapError: a column of the stream is gone, and would take the values of such rows with it.
+    """
+    shown = described.item.shown
     lost = [c.name for c in wanted if c.name in known and described.column(c.name) is None]
-    if not lost:
-        return None
-    return (
-        f"{described.item.shown}: has lost the columns {', '.join(lost)}, so that rows which are read again would lose their values; give "
-        "them back there, or take them out of the contract (where one has another name now, name that), or read all rows anew: dativo run "
-        "--config <job> --full-refresh"
-    )
+    if lost:
+        raise TapError(
+            f"{shown}: has lost the columns {', '.join(lost)}, so that rows which are read again would lose their values; give "
+            "them back there, or take them out of the contract (where one has another name now, name that), or read all rows anew: dativo run "
+            "--config <job> --full-refresh"
+        )
+    gone = sorted(set(known) - {c.name for c in wanted})
+    if gone and brings_all:
+        message = f"{shown}: has lost the columns {', '.join(gone)}; in rows that are read again they are NULL"
+        yield Difference("columns_missing", logging.WARNING, message, gone)
 
 
 def _may_change(source: str, shown: str, wanted: Column) -> bool:

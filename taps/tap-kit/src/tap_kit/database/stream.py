@@ -13,7 +13,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE, REPLICATION_INC
 from tap_kit.columns import TYPE_KEYWORD, columns_of, type_of
 from tap_kit.database import ranges
 from tap_kit.database.cursor import Window
-from tap_kit.database.drift import differences, lost_columns
+from tap_kit.database.drift import differences, losses
 from tap_kit.database.keys import KEYS, KeyWatch
 from tap_kit.database.merged import merged
 from tap_kit.database.ranges import Part
@@ -27,9 +27,10 @@ from tap_kit.stream import LaneStream
 from tap_kit.tap import selected_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tap_kit.columns import Column
+    from tap_kit.database.drift import Difference
     from tap_kit.database.rows import Rows
     from tap_kit.database.settings import Reading
     from tap_kit.database.source import Database, Described, Session, SourceColumn
@@ -110,11 +111,17 @@ class TableStream(LaneStream):
     def extract(self) -> None:
         """Read; the last of the tap's streams lets go of what they share."""
         is_last = [s for s in self.kit_tap.streams.values() if s.selected][-1:] == [self]
+        goes_on = self.replication_method != REPLICATION_FULL_TABLE
         try:
+            if goes_on:
+                known = self.stream_state.get(COLUMNS, ())
+                self._tell(losses(self.described, self._wanted, known, brings_all=self._brings_all_columns))
             self._ask_until_answered()
         except BaseException:
             self._database.close()
             raise
+        if goes_on:
+            self.stream_state[COLUMNS] = sorted(c.name for c in self._wanted if self.described.column(c.name))
         if is_last:
             self._database.close()
             for stream in self.kit_tap.streams.values():
@@ -147,18 +154,10 @@ class TableStream(LaneStream):
 
     def _extract(self, session: Session, lane: Lane) -> None:
         """Rows, and which of those that were read before are gone."""
-        state, goes_on = self.stream_state, self.replication_method != REPLICATION_FULL_TABLE
-        if goes_on:
-            self._require_columns(state.get(COLUMNS, ()))
-        self._extract_all(session, lane)
-        if goes_on:
-            state[COLUMNS] = sorted(c.name for c in self._wanted if self.described.column(c.name))
-
-    def _extract_all(self, session: Session, lane: Lane) -> None:
-        state = self.stream_state
         if not self._reading.detects_deletes:
             self._extract_rows(session, lane)
             return
+        state = self.stream_state
         if not {KEYS, FULL_LOAD} & state.keys() and self.name in state_origin().new:
             # Before anything is read, so that the next run notices what goes meanwhile.
             self._key_watch.remember(session, state)
@@ -319,21 +318,15 @@ class TableStream(LaneStream):
         ]
         return Reader(chosen, missing, keys, {c.name for c in self._wanted if c.nulls_odd})
 
-    def _require_columns(self, known: Sequence[str]) -> None:
-        """A column that goes would take the values of rows that are read again with it."""
-        if lost := lost_columns(self.described, self._wanted, known):
-            raise TapError(lost)
-        gone = sorted(set(known) - {c.name for c in self._wanted})
-        if gone and self._brings_all_columns:
-            message = f"{self.described.item.shown}: has lost the columns {', '.join(gone)}; in rows that are read again they are NULL"
-            self.announce("columns_missing", message, level=logging.WARNING, columns=gone)
-
     def tell_of_columns(self) -> None:
         """In what the table's columns are other than the contract has them; told once."""
         if not self._told_of_columns:
             self._told_of_columns = True
-            for event_type, level, message, columns in differences(self.described, self._wanted, (DELETED_AT,)):
-                self.announce(event_type, message, level=level, columns=columns)
+            self._tell(differences(self.described, self._wanted, (DELETED_AT,)))
+
+    def _tell(self, found: Iterable[Difference]) -> None:
+        for event_type, level, message, columns in found:
+            self.announce(event_type, message, level=level, columns=columns)
 
     _told_of_columns = False
 
