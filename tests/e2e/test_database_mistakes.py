@@ -53,6 +53,18 @@ def test_infer_leaves_contracts_that_are_there_and_writes_the_others(shop: Any) 
     assert "there already" in shop.dativo("contract", "infer", "acme/shop", code=2)
 
 
+def test_infer_gives_tables_that_differ_in_case_contracts_of_which_each_can_be_loaded(shop: Any) -> None:
+    shop.sql(
+        'CREATE TABLE "Orders" (id int PRIMARY KEY, changed timestamptz)', 'INSERT INTO "Orders" VALUES (1, now())'
+    )
+    shop.infer()
+    (shop.root / "assets/postgres/v1.0/orders.yaml").unlink()
+    shop.infer()  # the one that is there keeps its name, whichever comes first
+    names = {file.stem for file in (shop.root / "assets/postgres/v1.0").glob("*.yaml")}
+    assert names == {"orders", "Orders_2", "events"}
+    shop.run(code=0)
+
+
 def test_a_cursor_of_a_type_without_order_is_told(shop: Any) -> None:
     shop.sql("DROP TABLE orders", "CREATE TABLE orders (id int PRIMARY KEY, changed uuid)")
     shop.infer()

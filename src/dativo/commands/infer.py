@@ -92,18 +92,17 @@ def _why_none(columns: Sequence[str]) -> str | None:
 
 
 def _names_in_the_lake(tables: Sequence[str], taken: Iterable[str]) -> dict[str, str]:
-    """Table -> what its contract calls it: itself, or what the lake takes and no other table has."""
-    found = {name: name for name in tables if not UNSAFE.search(name)}
-    used = {*taken, *found}
-    for name in tables:
-        if name not in found:
-            safe = base = UNSAFE.sub("_", name)
-            n = 1
-            while safe in used:
-                n += 1
-                safe = f"{base}_{n}"
-            used.add(safe)
-            found[name] = safe
+    """Table -> what its contract calls it: itself, or what the lake takes and no other table has, in whatever case."""
+    found: dict[str, str] = {}
+    used = {name.lower() for name in taken}
+    for name in sorted(tables, key=lambda name: (UNSAFE.search(name) is not None, name != name.lower())):
+        safe = base = UNSAFE.sub("_", name)
+        n = 1
+        while safe.lower() in used:
+            n += 1
+            safe = f"{base}_{n}"
+        used.add(safe.lower())
+        found[name] = safe
     return found
 
 

@@ -314,9 +314,8 @@ def one_table_many_objects(case: JobCase) -> Iterator[Finding]:
         twin = first.setdefault((namespace.lower(), item.contract.name.lower()), item)
         if twin is not item:
             problem = f"'{twin.name}' and '{item.name}' would both write the table '{item.contract.name}'"
-            yield case.document.finding(
-                "DTV065", case.object_place(item), problem, "give each object a contract of its own"
-            )
+            fix = "give each object a contract whose name no other has, in whatever case"
+            yield case.document.finding("DTV065", case.object_place(item), problem, fix)
 
 
 def _said(

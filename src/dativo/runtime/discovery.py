@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+from contextlib import suppress
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from dativo.errors import DativoError
 from dativo.lower.emit import write_atomic
 from dativo.runtime.environment import expand_settings
 from dativo.runtime.plugins import executable_of, how_to_install, is_installed
+from dativo.runtime.process import SAMPLE_ENV
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,26 +81,37 @@ class Discovery:
         return catalog
 
     def samples(self, catalog: dict[str, Any], streams: list[str]) -> dict[str, list[dict[str, Any]]]:
-        """The first records of the wanted streams; none of a tap that sends none in time."""
+        """The first records of the wanted streams; none of a tap that sends none in time.
+
+        Our own taps end when they have sent as many of each, others when every stream has them or all is read.
+        """
         file = self._place / "catalog.json"
         write_atomic(file, json.dumps(selected(catalog, streams)).encode(), mode=0o600)
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in streams}
         process = subprocess.Popen(
-            ["timeout", str(SAMPLE_TIMEOUT_S), *self._command, "--catalog", str(file)],
-            env=self._environment,
+            [*self._command, "--catalog", str(file)],
+            env={**self._environment, SAMPLE_ENV: str(SAMPLE_RECORDS)},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a tap may have processes of its own, and none of them shall stay
         )
         assert process.stdout is not None
-        with process:
+        timer = Timer(SAMPLE_TIMEOUT_S, _kill, [process])
+        timer.start()
+        try:
             for line in process.stdout:
                 message = _message(line)
-                if message.get("type") == "RECORD" and message.get("stream") in found:
-                    found[message["stream"]].append(message["record"])
-                if all(len(records) >= SAMPLE_RECORDS for records in found.values()):
+                records = found.get(message["stream"]) if message.get("type") == "RECORD" else None
+                if records is not None and len(records) < SAMPLE_RECORDS:
+                    records.append(message["record"])
+                if all(len(records) == SAMPLE_RECORDS for records in found.values()):
                     break
-            process.kill()
+        finally:
+            timer.cancel()
+            _kill(process)
+            process.stdout.close()
+            process.wait()
         return found
 
 
@@ -132,6 +148,11 @@ def _reason(stderr: str) -> str:
     errors = [i for i, line in enumerate(lines) if line.startswith(_ERROR)]
     found = lines[errors[-1] :][:_MOST_LINES] if errors else lines[-1:]
     return "\n".join(found).removeprefix(_ERROR)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _message(line: bytes) -> dict[str, Any]:

@@ -33,6 +33,8 @@ _ALLOWED = (
 )  # fmt: skip
 _ALLOWED_IN_EITHER_CASE = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"})
 _ALLOWED_PREFIXES = ("DATIVO_", "LC_")
+SAMPLE_ENV = "DATIVO_SAMPLE_RECORDS"
+"""How many records of each stream a tap shall send; of a run it would make half a load that looks whole."""
 
 
 def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -45,6 +47,7 @@ def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
         for name, value in environ.items()
         if name in _ALLOWED or name.lower() in _ALLOWED_IN_EITHER_CASE or name.startswith(_ALLOWED_PREFIXES)
     }
+    env.pop(SAMPLE_ENV, None)
     bin_directory = str(Path(sys.executable).parent)
     env["PATH"] = os.pathsep.join([bin_directory, environ.get("PATH", os.defpath)])
     return env

@@ -52,6 +52,16 @@ def test_the_first_run_reads_all_and_the_next_what_changed(orders: Any, sync: Sy
     assert ids(sync(orders.config(table()), state=second.state, lane=lane)) == []
 
 
+@pytest.mark.parametrize("key", ["KEY (id)", "PRIMARY KEY (id)"])
+def test_a_sample_has_a_few_records_of_each_stream(
+    orders: Any, sync: Sync, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders.run(f"CREATE TABLE regions (id int NOT NULL, {key})", "INSERT INTO regions SELECT seq FROM seq_1_to_300")
+    monkeypatch.setenv("DATIVO_SAMPLE_RECORDS", "5")
+    sample = sync(orders.config(table(), {"name": "regions"}, chunk_rows=100))
+    assert [record["stream"] for record in sample.of("RECORD")] == ["orders"] * 5 + ["regions"] * 5
+
+
 def test_rows_written_while_a_run_reads_come_with_the_next(
     orders: Any, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,15 @@ def test_the_first_run_reads_all_and_the_next_what_changed(orders: Any, sync: Sy
     assert third.state == second.state
 
 
+def test_a_sample_has_a_few_records_of_each_stream(orders: Any, sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders.run("CREATE TABLE regions (id int PRIMARY KEY)", "INSERT INTO regions VALUES (1), (2)")
+    config = orders.config(table(), {"name": "public.regions"}, detect_deletes="keys", parallel=2, chunk_rows=100)
+    monkeypatch.setenv("DATIVO_SAMPLE_RECORDS", "5")
+    sample = sync(config)
+    assert [record["stream"] for record in sample.of("RECORD")] == ["orders"] * 5 + ["regions"] * 2
+    assert not sample.of("DATIVO_KEYS"), "nobody would take the files"
+
+
 def test_rows_written_while_a_run_reads_come_with_the_next(
     orders: Any, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:

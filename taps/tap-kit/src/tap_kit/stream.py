@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from singer_sdk import Stream
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from tap_kit.lanes import Lane
     from tap_kit.tap import Tap
 
+SAMPLE_ENV = "DATIVO_SAMPLE_RECORDS"
+"""As many records of each stream are wanted; what is there besides does not matter."""
+
 
 class LaneStream(Stream):
     """A stream whose rows come as Arrow tables; subclasses write `extract`."""
@@ -29,6 +33,8 @@ class LaneStream(Stream):
         self.kit_tap = tap
         self.sent = 0
         super().__init__(tap, name=name)
+        if wanted := os.environ.get(SAMPLE_ENV):
+            self.ABORT_AT_RECORD_COUNT = int(wanted)
 
     def extract(self) -> None:
         """Write all rows, with the STATEs among them; the last STATE is written by whoever calls."""
@@ -58,7 +64,7 @@ class LaneStream(Stream):
 
     @property
     def is_enough(self) -> bool:
-        """A test of the connection wants a record or two."""
+        """A test of the connection wants a record or two, and a sample no more than it says."""
         return self.ABORT_AT_RECORD_COUNT is not None and self.sent >= self.ABORT_AT_RECORD_COUNT
 
     def lane(self) -> AbstractContextManager[Lane]:

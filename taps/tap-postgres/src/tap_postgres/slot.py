@@ -117,7 +117,7 @@ class Slot:
             if held is not None and held > WARN_BYTES:
                 announce(
                     "slot_holds_wal",
-                    f"the replication slot {self._name} holds back {held >> 20:,} MB of WAL; it moves with each run that dativo publishes",
+                    f"the replication slot {self._name} holds back {held >> 20:,} MB of WAL; a run lets go of what the runs before it have published",
                     level=logging.WARNING,
                     slot=self._name,
                     bytes=held,

@@ -1,4 +1,4 @@
-"""Several readers at once, whose rows come as one sequence, in no particular order."""
+"""Readers at work while what came before is worked on. The rows of several come as one sequence, in no particular order."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class TableStream(LaneStream):
 
     def _extract(self, session: Session, lane: Lane) -> None:
         """Rows, and which of those that were read before are gone."""
-        if not self._reading.detects_deletes:
+        if not self._reading.detects_deletes or self.ABORT_AT_RECORD_COUNT is not None:
             self._extract_rows(session, lane)
             return
         state = self.stream_state
@@ -163,7 +163,7 @@ class TableStream(LaneStream):
             self._key_watch.remember(session, state)
             self._is_new = True
         self._extract_rows(session, lane)
-        if not self._is_new and self.ABORT_AT_RECORD_COUNT is None:
+        if not self._is_new:
             lane.flush()  # the list is about rows that stand before it
             self._key_watch.list_changed(session, state, self.kit_tap.lines, arrow_root(self.config))
 
@@ -283,9 +283,11 @@ class TableStream(LaneStream):
 
     @contextmanager
     def _readers(self, session: Session, part: Part) -> Iterator[Iterator[Rows]]:
+        """Rows of a part, which the server sends while those before them are worked on."""
         n = self._reading.parallel
         if n == 1 or part.bounds is None or self.ABORT_AT_RECORD_COUNT is not None:
-            yield self._rows(session, part.where)
+            with merged([self._rows(session, part.where)]) as rows:
+                yield rows
             return
         name = self._database.quote(self.described.key[0])
         shares = [f"({part.where}) AND {share}" for share in ranges.split(name, part.bounds, n)]
