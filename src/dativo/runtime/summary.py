@@ -45,6 +45,7 @@ def fields(report: RunReport) -> dict[str, Any]:
         "read": sum(s.read for s in report.streams),
         "published": sum(s.published for s in report.streams),
         "rejected": sum(s.rejected for s in report.streams),
+        "superseded": sum(s.superseded for s in report.streams),
         "withheld": sum(s.withheld for s in report.streams),
         "bytes_written": sum(s.bytes_written for s in report.streams),
         "elapsed_s": round(_seconds(report), 3),
@@ -67,6 +68,8 @@ def closing(report: RunReport, job_file: str) -> list[str]:
     for stream in report.streams:
         lines += [f"  {stream.table}: {change}" for change in stream.schema_changes]
         lines += [f"  {stream.table}: {notice}" for notice in stream.notices]
+        if stream.superseded:
+            lines.append(f"  {stream.table}: {_rows(stream.superseded)} gave way to a later one with the same key")
     lines += [f"  {notice}" for notice in report.notices]
     rules = sorted((r for s in report.streams for r in s.rules if r.records), key=lambda r: -r.records)
     for rule in rules[:WORST_RULES]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pymysql
 import pytest
 
 from tap_kit.conformance import GoesOnWithSeveralTables
-from tap_kit.errors import TapError
+from tap_kit.errors import TapError, TransientError
 from tap_mysql.client import Client
 
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ def test_a_certificate_that_is_not_trusted_is_said_at_once(orders: Any, sync: Sy
         sync(orders.config("orders", ssl_mode="verify_ca", ssl_ca=str(tmp_path / "empty.pem")))
 
 
-def test_a_missing_permission_is_named(orders: Any, sync: Sync) -> None:
+def test_a_missing_permission_is_named(orders: Any, sync: Sync, catalog: Callable[..., Any]) -> None:
     orders.run(
         "CREATE OR REPLACE USER few IDENTIFIED BY 'pass-1'",
         "CREATE TABLE other (id int)",
@@ -331,6 +332,23 @@ def test_a_missing_permission_is_named(orders: Any, sync: Sync) -> None:
     who = {"username": "few", "password": "pass-1", "password_env": None}
     with pytest.raises(TapError, match=r"GRANT SELECT ON .*other.* TO few"):
         sync({**orders.config("other"), **who})
+    allowed = sync({**orders.config("orders"), **who}, catalog("orders", {"id": "long"}, ("id",)))
+    assert ids(allowed) == list(range(1, 1001))
+    hidden = catalog("orders", {"id": "long", "status": "string"}, ("id",))
+    with pytest.raises(TapError, match=r"status cannot be seen: .*GRANT SELECT ON .*orders.* TO few"):
+        sync({**orders.config("orders"), **who}, hidden)
+
+
+def test_a_server_that_says_nothing_is_not_waited_for(database: Any, sync: Sync) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        config = {
+            **database.config("orders"),
+            "host": "127.0.0.1",
+            "port": mute.getsockname()[1],
+            "connect_timeout_s": 1,
+        }
+        with pytest.raises(TransientError, match="timed out"):
+            sync({**config, "retry_s": 1})
 
 
 def test_a_connection_that_ends_is_made_again_and_no_row_comes_twice(

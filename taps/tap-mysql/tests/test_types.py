@@ -8,7 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tap_kit.columns import TYPE_KEYWORD
+from tap_kit.errors import TapError
 from tap_kit.testing import check_value
 
 if TYPE_CHECKING:
@@ -60,6 +63,33 @@ def test_a_float_is_no_other_number_under_another_type(
     assert [None if rows[i]["a"] is None else Decimal(rows[i]["a"]) for i in range(1, 6)] == [
         None if t is None else Decimal(t) for t in texts
     ]
-    assert [rows[i]["c"] for i in range(1, 6)] == [16777216, *texts[1:]], (
+    assert [rows[i]["c"] for i in range(1, 6)] == [16777216, 1234567.8, 0.1, None, -9999.993], (
         "what is no whole number is left to the target"
     )
+
+
+def test_only_bytes_are_binary(database: Any, sync: Any, catalog: Any, lane: str) -> None:
+    database.run(
+        "CREATE TABLE t (id int PRIMARY KEY, n bigint, b varbinary(9))", "INSERT INTO t VALUES (1, 16777217, 'abc')"
+    )
+    with pytest.raises(TapError, match=r"n is bigint.* there and binary in the contract"):
+        sync(database.config("t"), catalog("t", {"id": "long", "n": "binary"}, ("id",)), lane=lane)
+    (row,) = sync(database.config("t"), catalog("t", {"id": "long", "b": "binary"}, ("id",)), lane=lane).rows
+    assert row["b"] in (b"abc", "YWJj")
+
+
+def test_bytes_are_no_number(database: Any, sync: Any, catalog: Any, lane: str) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY, b varbinary(9))", "INSERT INTO t VALUES (1, 'abc')")
+    for word in ("long", "double", "decimal(9,2)", "boolean", "date"):
+        (row,) = sync(database.config("t"), catalog("t", {"id": "long", "b": word}, ("id",)), lane=lane).raw
+        assert row["b"] == "0x616263", word
+
+
+@pytest.mark.parametrize("value", [16777216, 2**53 - 1, -1e15])
+def test_whole_numbers_with_an_exponent_are_whole_numbers(
+    database: Any, sync: Any, catalog: Any, lane: str, value: float
+) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY, d double)", f"INSERT INTO t VALUES (1, {value})")
+    output = sync(database.config("t"), catalog("t", {"id": "long", "d": "long"}, ("id",)), lane=lane)
+    assert [row["d"] for row in output.rows] == [int(value)]
+    assert bool(output.batched) == (lane == "arrow"), "it is no misfit"

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tap_kit.columns import TYPE_KEYWORD
+from tap_kit.errors import TapError
 from tap_kit.testing import check_value
 
 if TYPE_CHECKING:
@@ -56,3 +59,30 @@ def test_the_whole_table_at_once(database: Any, sync: Callable[..., Any], lane: 
     for i, row in enumerate(output.rows):
         for case in torture.CASES:
             check_value(case, torture.expected(i)[case.name], row, output, "row_id", lane)
+
+
+def test_only_bytes_are_binary(database: Any, sync: Any, catalog: Any, lane: str) -> None:
+    database.run(
+        "CREATE TABLE t (id int PRIMARY KEY, n bigint, b bytea)", "INSERT INTO t VALUES (1, 16777217, '\\x616263')"
+    )
+    with pytest.raises(TapError, match=r"n is bigint.* there and binary in the contract"):
+        sync(database.config("public.t"), catalog("t", {"id": "long", "n": "binary"}, ("id",)), lane=lane)
+    (row,) = sync(database.config("public.t"), catalog("t", {"id": "long", "b": "binary"}, ("id",)), lane=lane).rows
+    assert row["b"] in (b"abc", "YWJj")
+
+
+def test_bytes_are_no_number(database: Any, sync: Any, catalog: Any, lane: str) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY, b bytea)", "INSERT INTO t VALUES (1, '\\x616263')")
+    for word in ("long", "double", "decimal(9,2)", "boolean", "date"):
+        (row,) = sync(database.config("public.t"), catalog("t", {"id": "long", "b": word}, ("id",)), lane=lane).raw
+        assert row["b"] == "\\x616263", word
+
+
+@pytest.mark.parametrize("value", [16777216, 2**53 - 1, -1e15])
+def test_whole_numbers_with_an_exponent_are_whole_numbers(
+    database: Any, sync: Any, catalog: Any, lane: str, value: float
+) -> None:
+    database.run("CREATE TABLE t (id int PRIMARY KEY, d double precision)", f"INSERT INTO t VALUES (1, {value})")
+    output = sync(database.config("public.t"), catalog("t", {"id": "long", "d": "long"}, ("id",)), lane=lane)
+    assert [row["d"] for row in output.rows] == [int(value)]
+    assert bool(output.batched) == (lane == "arrow"), "it is no misfit"

@@ -6,6 +6,7 @@ the cast reads (`_CLEAN`) and cast again; what still does not parse is found by 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 TRUE_WORDS = ("true", "t", "yes", "y", "1")
 FALSE_WORDS = ("false", "f", "no", "n", "0")
+_MAX_DIGITS = 16
 _NO_VALUE = "?"
 """A text that no cast reads."""
 
@@ -116,8 +118,21 @@ def _only(texts: pa.Array, pattern: str) -> pa.Array:
 
 
 def _clean_long(texts: pa.Array) -> pa.Array:
-    """+5 is 5; 5.0 and 5. are 5."""
+    """+5 is 5; 5.0 and 5. are 5; 5e2 is 500."""
+    exponents = pc.match_substring_regex(texts, r"^[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d{1,9}$")
+    if pc.any(exponents).as_py():
+        written_out = [_digits_of(text) for text in texts.filter(exponents).to_pylist()]
+        texts = pc.replace_with_mask(texts, pc.fill_null(exponents, False), pa.array(written_out, pa.string()))
     return _only(pc.replace_substring_regex(texts, r"^(?:\+(\d+)|(-?\d+))(?:\.0*)?$", r"\1\2"), r"^-?\d+$")
+
+
+def _digits_of(text: str) -> str:
+    """A number with an exponent without it. One of 2**53 and more stays: a double, which it is, means no single whole number there."""
+    number = Decimal(text)
+    if number.is_zero():
+        return "0"
+    is_small = 0 <= number.adjusted() <= _MAX_DIGITS and abs(number) < 2**53
+    return f"{number:f}" if is_small else text
 
 
 def _clean_double(texts: pa.Array) -> pa.Array:

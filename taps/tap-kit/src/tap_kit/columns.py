@@ -52,6 +52,8 @@ class Column:
     """Values of the source that the type has no room for are NULL."""
     is_single: bool = False
     """A double of which the table keeps 24 bits."""
+    is_bytes: bool = False
+    """A string that is the base64 of bytes, unless it comes as bytes."""
 
 
 _SCHEMAS: dict[str, dict[str, Any]] = {
@@ -109,6 +111,7 @@ def columns_of(schema: Mapping[str, Any], keys: Iterable[str] = (), without: Con
             name in required or _denies_null(definition),
             definition.get(OUT_OF_RANGE_KEYWORD) == "null",
             definition.get(TYPE_KEYWORD) == "float",
+            definition.get(TYPE_KEYWORD) == "binary",
         )
         for name, definition in schema["properties"].items()
         if name not in without

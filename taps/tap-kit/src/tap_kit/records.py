@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tap_kit.columns import type_of
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _ODD_NAME = re.compile(r'[\\"\x00-\x1f]')
 """What msgspec does not take as a field's name."""
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+"""As JSON has it."""
 
 
 class RecordEncoder:
@@ -36,6 +40,7 @@ class RecordEncoder:
         self._stream = stream
         self._json_columns = json_columns
         self._decimal_texts = {name for name, p in schema["properties"].items() if not _says_number(p)}
+        self._numbers = {name for name, p in schema["properties"].items() if type_of(p) in ("long", "double")}
         self._encoder = msgspec.json.Encoder(decimal_format="number")
         self._rows: dict[tuple[str, ...], Any] = {}
 
@@ -51,14 +56,23 @@ class RecordEncoder:
         return self._encoder.encode_lines([envelope("RECORD", stream, record) for record in records])
 
     def encode_misfits(self, rows: pa.Table, misfits: Sequence[Misfit]) -> bytes:
-        """The rows of the misfits as lines, with the source's text where a value does not fit."""
+        """The rows of the misfits as lines, with the source's text where a value does not fit.
+
+        A text that is a number stays one where a number is wanted, so that the target can say why this one does not fit.
+        """
         chosen = rows.take([m.row for m in misfits])
         columns = [self._values(chosen, name) for name in chosen.column_names]
         records = (dict(zip(chosen.column_names, values, strict=True)) for values in zip(*columns, strict=True))
         stream, envelope = self._stream, self._envelope
         return self._encoder.encode_lines(
-            [envelope("RECORD", stream, {**r, **m.texts}) for r, m in zip(records, misfits, strict=True)]
+            [envelope("RECORD", stream, {**r, **self._told(m.texts)}) for r, m in zip(records, misfits, strict=True)]
         )
+
+    def _told(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            name: msgspec.Raw(text.encode()) if name in self._numbers and _NUMBER.fullmatch(text) else text
+            for name, text in texts.items()
+        }
 
     def _row_type(self, names: tuple[str, ...]) -> Any:
         """A msgspec struct with these columns: made and encoded without any Python per value."""

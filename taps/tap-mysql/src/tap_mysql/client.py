@@ -149,8 +149,8 @@ def _to_be_mended(number: int | None, text: str, settings: Settings) -> str | No
     if number == _NO_DATABASE:
         return f"{text}; check database"
     if number in _NOT_ALLOWED:
-        found = re.search(r"for table (\S+)", text)
-        table = found[1].strip("'") if found else "<table>"
+        found = re.search(r"(for table|in table|to database) (\S+)", text)
+        table = (found[2].strip("'") + (".*" if found[1] == "to database" else "")) if found else "<table>"
         return f"{settings.user} may not read it: {text}; grant it there: GRANT SELECT ON {table} TO {settings.user}"
     return f"{text}; {_ADVICE[number]}" if number in _ADVICE else None
 

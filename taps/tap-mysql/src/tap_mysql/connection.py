@@ -42,12 +42,20 @@ class Connection(PyMySqlConnection):  # type: ignore[misc]  # PyMySQL has no typ
     """PyMySQL's, and `batches`."""
 
     _next_seq_id: int
+    _read_timeout: float | None
+    connect_timeout: float | None
     _has_read_ahead = True
     """PyMySQL reads by a buffer, which may have more than it was asked for."""
 
     def connect(self, sock: Any = None) -> None:
-        """Connect; a server that has gone without a word is noticed after two minutes."""
-        super().connect(sock)
+        """Connect in the time that it may take, greeting and log-in included; a server that goes without a word later is noticed after two minutes."""
+        unlimited, self._read_timeout = self._read_timeout, self.connect_timeout
+        try:
+            super().connect(sock)
+        finally:
+            self._read_timeout = unlimited
+        self._sock.settimeout(unlimited)
+        self._current_timeout = unlimited
         if self._sock.family != socket.AF_UNIX:
             for name, value in _KEEPALIVE.items():
                 if hasattr(socket, name):  # not each system has each of them

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pymysql.constants import FIELD_TYPE
 
 from tap_kit.database.source import Described
-from tap_kit.errors import TapError
+from tap_kit.errors import TapError, TransientError
 from tap_mysql.types import MyColumn, identifier, literal
 
 if TYPE_CHECKING:
@@ -73,6 +73,13 @@ def describe(client: Client, item: Item, settings: Settings) -> Described:
     key = _key(client, names) if is_table else ()
     relation = f"{identifier(item.schema)}.{identifier(item.name)}"
     is_told = comment and comment != "VIEW"
+    try:
+        client.rows(f"SELECT * FROM {relation} LIMIT 0")  # noqa: S608
+        unseen = None
+    except TransientError:
+        raise
+    except TapError as e:  # the catalog shows only those columns that the user may read
+        unseen = str(e)
     return Described(
         item,
         columns,
@@ -82,6 +89,7 @@ def describe(client: Client, item: Item, settings: Settings) -> Described:
         is_table=is_table,
         is_unique=bool(key),
         comment=comment if is_told else None,
+        unseen=unseen,
     )
 
 

@@ -169,6 +169,8 @@ def select(column: MyColumn, word: str) -> Selected:
         return Selected(column.name, word, kind.value.format(c=c), False)
     if kind.word == "json" == word:
         return Selected(column.name, word, kind.text.format(c=c), False)
+    if column.is_binary:  # in digits that no type takes for a number
+        return Selected(column.name, word, f"CONCAT('0x', {kind.text.format(c=c)})", True)
     if column.type == "decimal" or (column.type == "float" and word != "double"):
         # The text of a FLOAT is ours: as short as it can be for this number, while the server's stops after six digits.
         return Selected(column.name, word, c, True)

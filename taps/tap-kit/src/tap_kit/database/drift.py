@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from tap_kit.columns import type_of
+from tap_kit.columns import TYPE_KEYWORD, type_of
 from tap_kit.errors import TapError
 
 if TYPE_CHECKING:
@@ -35,9 +35,25 @@ def differences(described: Described, wanted: Collection[Column], own: Collectio
         described: the table as it is.
         wanted: the stream's columns.
         own: columns that the tap adds.
+
+    Raises:
+        TapError: a column of the stream is one that the user may not read, or is of bytes, and the table's is not. Read as base64,
+            its values would be others.
     """
     shown, there = described.item.shown, {c.name: c for c in described.columns}
+    no_bytes = [
+        f"{c.name} is {there[c.name].shown_type}"
+        for c in wanted
+        if c.is_bytes and c.name in there and there[c.name].json_schema.get(TYPE_KEYWORD) != "binary"
+    ]
+    if no_bytes:
+        raise TapError(
+            f"{shown}: {', '.join(no_bytes)} there and binary in the contract, which only bytes can be: change the contract to the type that the "
+            "table has, or read a query that makes bytes of it"
+        )
     missing = [c.name for c in wanted if c.name not in there and c.name not in own]
+    if missing and described.unseen:
+        raise TapError(f"{shown}: {', '.join(missing)} cannot be seen: {described.unseen}")
     if missing:
         message = f"{shown}: lacks the columns {', '.join(missing)}; they are NULL"
         yield Difference("columns_missing", logging.WARNING, message, missing)

@@ -62,6 +62,8 @@ class Described:
     is_unique: bool = False
     """The server keeps the key unique among the rows that are read, and without NULLs."""
     comment: str | None = None
+    unseen: str | None = None
+    """Why the table may have further columns."""
 
     def column(self, name: str) -> SourceColumn | None:
         """The column of a name."""
