@@ -505,6 +505,31 @@ def test_a_connection_that_ends_is_made_again_and_no_row_comes_twice(
     assert sorted(ids(output)) == list(range(1, 1001))
 
 
+def test_readers_whose_common_moment_is_gone_begin_with_another(
+    orders: Any, sync: Sync, lane: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, gone = Client.begin, []
+
+    def without_the_first(self: Client, snapshot: str | None = None) -> None:
+        if snapshot is not None and len(gone) == 1:  # some rows were read
+            gone.extend(
+                orders.rows(
+                    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE query LIKE '%pg_export_snapshot%' "
+                    "AND pid <> pg_backend_pid() AND datname = current_database()"
+                )
+            )
+        elif snapshot is not None:
+            gone.append(())
+        begin(self, snapshot)
+
+    monkeypatch.setattr(Client, "begin", without_the_first)
+    with caplog.at_level(logging.WARNING):
+        output = sync(orders.config(table(), chunk_rows=200, parallel=2), lane=lane)
+    assert gone[:2] == [(), (True,)]
+    assert ids(output) == list(range(1, 1001))
+    assert len([r for r in caplog.records if getattr(r, "event_type", None) == "reading_again"]) == 1
+
+
 def test_a_table_without_a_key_cannot_go_on_in_the_middle(
     database: Any, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,7 +134,11 @@ def connect(settings: Settings, snapshot: str | None = None) -> Client:
         TapError: it does not let us in.
     """
     client = Client(_connection(settings, autocommit=False), settings)
-    client.begin(snapshot)
+    try:
+        client.begin(snapshot)
+    except BaseException:
+        client.close()
+        raise
     return client
 
 

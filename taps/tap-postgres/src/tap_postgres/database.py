@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+from tap_kit.errors import TapError, TransientError
 from tap_postgres import discovery, types
 from tap_postgres.client import Client, connect
 from tap_postgres.slot import Slot
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from tap_kit.database.settings import Item
     from tap_kit.database.source import Described, Selected, Session, SourceColumn
     from tap_postgres.settings import Settings
+
+_NO_SNAPSHOT = ("snapshot", "does not exist")
 
 
 class Postgres:
@@ -55,11 +58,20 @@ class Postgres:
         snapshot = session.rows("SELECT pg_catalog.pg_export_snapshot()")[0][0]
         clients: list[Client] = []
         try:
-            clients += [connect(self._settings, snapshot) for _ in range(n)]
+            clients.extend(self._sibling(session, snapshot) for _ in range(n))
             yield clients
         finally:
             for client in clients:
                 client.close()
+
+    def _sibling(self, session: Session, snapshot: str) -> Client:
+        try:
+            return connect(self._settings, snapshot)
+        except TapError as e:
+            if not all(words in str(e) for words in _NO_SNAPSHOT):
+                raise
+            cast("Client", session).is_broken = True  # which it has not noticed yet
+            raise TransientError(f"{self.where}: the connection that kept the moment of the load has ended") from e
 
     def describe(self, session: Session, item: Item) -> Described:
         """Look a table or query up."""
