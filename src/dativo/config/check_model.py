@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from dativo.config.diagnostics import Finding, PathPart, did_you_mean, listed, yaml_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
@@ -41,12 +41,11 @@ def check_model(
     try:
         return model.model_validate(data)
     except ValidationError as e:
-        seen: set[tuple[str, str]] = set()
+        found: dict[tuple[str, str], Finding] = {}
         for error in e.errors(include_url=False):
             finding = _finding(model, document, data, error, tuple(at))
-            if (finding.code, finding.path) not in seen:  # a union complains once per member
-                seen.add((finding.code, finding.path))
-                findings.append(finding)
+            found.setdefault((finding.code, finding.path), finding)  # a union complains once per member
+        findings += [f for f in found.values() if not _is_of_another_member(f, found.values())]
         return None
 
 
@@ -91,6 +90,12 @@ def _finding(
         return document.finding("DTV013", place, problem, f"use one of: {expected}")
     problem = error["msg"].removeprefix("Value error, ")
     return document.finding("DTV013", place, f"{_shown(error['input'])}: {problem}", "see the reference of this key")
+
+
+def _is_of_another_member(finding: Finding, all_of_them: Iterable[Finding]) -> bool:
+    """A value that is of the wrong type, and yet something within it is wrong, is meant for another member of a union."""
+    n = len(finding.parts)
+    return finding.code == "DTV011" and any(len(f.parts) > n and f.parts[:n] == finding.parts for f in all_of_them)
 
 
 def _wrong_type(document: Document, place: tuple[PathPart, ...], value: Any, wanted: str) -> Finding:
