@@ -167,3 +167,18 @@ def test_a_column_that_the_contract_does_not_name(shop: Any, mode: str) -> None:
     else:
         assert "public.stock: has columns that the contract does not name, and that are not read: price" in said
         assert "price" not in row
+
+
+def test_rows_that_share_a_key_are_told(shop: Any) -> None:
+    """The server does not keep what the contract calls a key."""
+    shop.sql("CREATE TABLE twins (k int, v text)", "INSERT INTO twins VALUES (1, 'a'), (1, 'b'), (2, 'c')")
+    job = shop.root / "jobs/acme/shop.yaml"
+    job.write_text(
+        "source_connector: postgres\ntarget_connector: iceberg\nsource:\n"
+        "  queries: [{name: twins, sql: SELECT * FROM twins, key: k}]\n  incremental: {strategy: full_refresh}\n"
+    )
+    shop.infer()
+    said = shop.dativo("run", "--config", "jobs/acme/shop.yaml")
+    assert "published 2 rows" in said
+    assert "postgres.twins: 1 row gave way to a later one with the same key" in said
+    assert shop.run()["superseded"] == 1
