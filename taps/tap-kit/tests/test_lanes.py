@@ -151,3 +151,22 @@ def test_values_travel_as_the_wire_says() -> None:
     }  # fmt: skip
     assert b'"number":0.10,' in first
     assert set(json.loads(second)["record"].values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("9223372036854775808", 2**63),
+        ("1.5", 1.5),
+        ("9.007199254740992e+15", 2.0**53),
+        ("1e999", float("inf")),
+        ("1.00000000000000000001", "1.00000000000000000001"),  # a double would make a whole number of it
+        ("1e-400", "1e-400"),
+        ("0x1F", "0x1F"),
+        ("007x", "007x"),
+    ],
+)
+def test_a_number_that_does_not_fit_stays_a_number(written: Any, text: str, sent: Any) -> None:
+    """So that the target can say why."""
+    (message,) = written(True, table(1), misfits=(Misfit(0, {"id": text}),))
+    assert message["record"] == {"id": sent}

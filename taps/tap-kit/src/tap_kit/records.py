@@ -23,6 +23,7 @@ _ODD_NAME = re.compile(r'[\\"\x00-\x1f]')
 """What msgspec does not take as a field's name."""
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 """As JSON has it."""
+_WHOLE = re.compile(r"-?\d+")
 
 
 class RecordEncoder:
@@ -70,7 +71,7 @@ class RecordEncoder:
 
     def _told(self, texts: Mapping[str, str]) -> dict[str, Any]:
         return {
-            name: msgspec.Raw(text.encode()) if name in self._numbers and _NUMBER.fullmatch(text) else text
+            name: msgspec.Raw(text.encode()) if name in self._numbers and _is_number(text) else text
             for name, text in texts.items()
         }
 
@@ -89,6 +90,14 @@ class RecordEncoder:
         if name in self._json_columns:
             return [_embedded(text) for text in python_values(values)]
         return python_values(values)
+
+
+def _is_number(text: str) -> bool:
+    """Whether it may stand in JSON as it is: not a fraction that a double forgets, so that it would be taken for a whole number."""
+    if not _NUMBER.fullmatch(text):
+        return False
+    number = float(text)
+    return bool(_WHOLE.fullmatch(text)) or not number.is_integer() or abs(number) >= 2.0**53
 
 
 def _embedded(text: str | None) -> msgspec.Raw | str | None:
