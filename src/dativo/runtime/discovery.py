@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-from contextlib import suppress
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ from dativo.errors import DativoError
 from dativo.lower.emit import write_atomic
 from dativo.runtime.environment import expand_settings
 from dativo.runtime.plugins import executable_of, how_to_install, is_installed
-from dativo.runtime.process import SAMPLE_ENV
+from dativo.runtime.process import SAMPLE_ENV, signal_group
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +95,7 @@ class Discovery:
             start_new_session=True,  # a tap may have processes of its own, and none of them shall stay
         )
         assert process.stdout is not None
-        timer = Timer(SAMPLE_TIMEOUT_S, _kill, [process])
+        timer = Timer(SAMPLE_TIMEOUT_S, signal_group, [process.pid, signal.SIGKILL])
         timer.start()
         try:
             for line in process.stdout:
@@ -109,7 +107,7 @@ class Discovery:
                     break
         finally:
             timer.cancel()
-            _kill(process)
+            signal_group(process.pid, signal.SIGKILL)
             process.stdout.close()
             process.wait()
         return found
@@ -148,11 +146,6 @@ def _reason(stderr: str) -> str:
     errors = [i for i, line in enumerate(lines) if line.startswith(_ERROR)]
     found = lines[errors[-1] :][:_MOST_LINES] if errors else lines[-1:]
     return "\n".join(found).removeprefix(_ERROR)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _message(line: bytes) -> dict[str, Any]:

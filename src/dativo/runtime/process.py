@@ -53,6 +53,12 @@ def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
+def signal_group(group: int, number: int) -> None:
+    """Send a signal to a process group, of which there may be nobody left."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
 class Meltano:
     """One Meltano process in a group of its own, importing while nobody has told it yet what to do."""
 
@@ -130,8 +136,7 @@ class Meltano:
             self._process.stdout.close()
 
     def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.group, number)
+        signal_group(self.group, number)
 
     def _reap_group(self, deadline: float) -> bool:
         """Wait for orphans of the group, which the kernel hands to us (see `adopt_orphans`); False when time is up."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TRUE_WORDS = ("true", "t", "yes", "y", "1")
 FALSE_WORDS = ("false", "f", "no", "n", "0")
 _MAX_DIGITS = 16
+"""No whole number below 2**53 has more; what is far beyond is too large for arithmetic."""
 _NO_VALUE = "?"
 """A text that no cast reads."""
 
